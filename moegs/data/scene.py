@@ -1,0 +1,89 @@
+"""Scene: what was filmed, from where and when; the part of it that a checkpoint carries is the Rig."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from moegs.cameras import Camera
+from moegs.gaussians import Points
+from moegs.timeline import Timeline
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The cameras around a scene and its time: all that viewing needs of a data set."""
+
+    cameras: tuple[Camera, ...]
+    """Every camera, in the data set's order."""
+    names: tuple[str, ...]
+    """The data set's name of each camera."""
+    train: tuple[int, ...]
+    """Which cameras train."""
+    test: tuple[int, ...]
+    """Which cameras are held out."""
+    timeline: Timeline
+    up: Float[Tensor, " 3"]
+    """Unit direction against gravity, world axes."""
+    bounds: Float[Tensor, "2 3"]
+    """Smallest and largest corner of the filmed space, world units."""
+    background: Float[Tensor, " 3"]
+    """Colour in [0, 1] behind everything."""
+
+    def __post_init__(self) -> None:
+        if not self.cameras or len(self.cameras) != len(self.names):
+            raise ValueError(f"rig: got {len(self.cameras)} cameras and {len(self.names)} names; give one name each")
+        outside = [i for i in (*self.train, *self.test) if not 0 <= i < len(self.cameras)]
+        if outside:
+            raise ValueError(f"rig: a split names camera {outside[0]}, but there are {len(self.cameras)}")
+
+    @property
+    def target(self) -> Float[Tensor, " 3"]:
+        """The point nearest to all cameras' lines of sight, kept inside the bounds: where to orbit around."""
+        normals = torch.stack([torch.eye(3).to(c.forward) - torch.outer(c.forward, c.forward) for c in self.cameras])
+        centers = torch.stack([c.center for c in self.cameras])
+        point = torch.linalg.lstsq(normals.sum(0), (normals @ centers[:, :, None]).sum(0)).solution[:, 0]
+        inside = torch.minimum(torch.maximum(point, self.bounds[0]), self.bounds[1])
+        return torch.where(point.isfinite(), inside, self.bounds.mean(0))
+
+    @property
+    def extent(self) -> float:
+        """1.1 times the largest distance of a training camera from their mean (3D Gaussian Splatting), world units."""
+        centers = torch.stack([self.cameras[i].center for i in self.train or range(len(self.cameras))])
+        return 1.1 * float((centers - centers.mean(0)).norm(dim=1).max())
+
+    def find(self, text: str) -> int:
+        """The number of the camera that `text` names: "test:0", "train:3" or the data set's own name.
+
+        Raises ValueError for anything else.
+        """
+        split, _, number = text.partition(":")
+        if split in SPLITS and number.isdecimal():
+            members: tuple[int, ...] = getattr(self, split)
+            if int(number) < len(members):
+                return members[int(number)]
+            raise ValueError(f"camera '{text}': the {split} split has {len(members)} cameras, counted from 0")
+        if text in self.names:
+            return self.names.index(text)
+        raise ValueError(f"camera '{text}': give test:0, train:0 and so on, or a name: {', '.join(self.names)}")
+
+
+class Photos(Protocol):
+    """The frames of every camera, decoded when asked for."""
+
+    def at(self, camera: int, frame: int) -> UInt8[Tensor, "H W 3"]:
+        """The photo of the rig's camera number `camera` at `frame`, RGB."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A data set: cameras, time, photos and the points to start from."""
+
+    rig: Rig
+    photos: Photos
+    points: Points

@@ -1,0 +1,115 @@
+"""What every kind of expert is to the rest of the project."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from scipy.spatial import KDTree
+from torch import Tensor, nn
+
+from moegs.gaussians import Gaussians, LowPass, Points
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate that falls from `start` to `end` over `steps`, evenly in its logarithm; then it stays."""
+
+    parameters: tuple[str, ...]
+    """Names as in `named_parameters()`, or their prefixes that end with a dot."""
+    start: float
+    end: float | None = None
+    """None: constant."""
+    steps: int = 1
+    times_extent: bool = False
+    """Whether the rate is per unit of scene extent, as rates of positions are."""
+
+    def at(self, step: int, extent: float) -> float:
+        """The rate at `step` for a scene of `extent` world units."""
+        end = self.start if self.end is None else self.end
+        share = min(step / self.steps, 1.0)
+        return self.start ** (1 - share) * end**share * (extent if self.times_extent else 1.0)
+
+
+class Expert(nn.Module, ABC):
+    """A dynamic scene: ask it for its Gaussians at a time."""
+
+    groups: nn.ModuleDict
+    """ParameterDicts of per-Gaussian parameters, each with its own N rows; density control and pruning resize these
+    alone. Each has at least `log_scales` N 3 and `logit_opacities` N. Grids and networks are ordinary submodules. A
+    row's number counts through the groups in order."""
+    lowpass: LowPass
+    near: float
+    far: float
+    background: Float[Tensor, " 3"]
+    """What it was trained against and is to be shown over."""
+    step: int
+    """How far it has been trained; set by `begin_step`."""
+
+    @abstractmethod
+    def at(self, t: float, view: int | None = None) -> Gaussians:
+        """The scene at time `t`: frame k of n is at k / n. `view`: a training camera, for kinds that correct each."""
+
+    @abstractmethod
+    def begin_step(self, step: int) -> None:
+        """Sets every schedule (annealing, growing tables, SH degree) to where it stands at `step`."""
+
+    @abstractmethod
+    def rates(self) -> list[Rate]:
+        """How fast each parameter learns; every parameter that trains is named once."""
+
+    @abstractmethod
+    def penalty(self) -> Float[Tensor, ""]:
+        """What this expert adds to the training loss, 0 if nothing."""
+
+    @abstractmethod
+    def split(self, group: str, rows: Int[Tensor, " R"], n: int) -> dict[str, Float[Tensor, "..."]]:
+        """The new rows when each of `rows` becomes `n` smaller ones: every parameter of `group`, R * n rows.
+
+        All first children come before all second ones. The caller removes the parents.
+        """
+
+    @abstractmethod
+    def clone(self, group: str, rows: Int[Tensor, " R"]) -> dict[str, Float[Tensor, "..."]]:
+        """The new rows when each of `rows` gets a twin: every parameter of `group`, R rows."""
+
+    @abstractmethod
+    def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
+        """Called after groups were resized; `kept` says, for each group, which old row each new one stems from.
+
+        Clears whatever was computed from the old rows.
+        """
+
+    def group(self, name: str) -> Mapping[str, Float[Tensor, "..."]]:
+        """The parameters of one group by their names, N rows each."""
+        return self.groups[name]  # type: ignore[return-value]
+
+    def counts(self) -> dict[str, int]:
+        """How many Gaussians each group has."""
+        return {name: len(next(iter(self.group(name).values()))) for name in self.groups}
+
+    def __len__(self) -> int:
+        return sum(self.counts().values())
+
+
+class ExpertConfig(ABC):
+    """What a kind needs to be built; each kind's config is a frozen dataclass with its own `kind`."""
+
+    kind: str
+
+    @abstractmethod
+    def start(self, points: Points, frames: int, views: int) -> Expert:
+        """A new expert on `points`, for a scene of `frames` frames filmed by `views` training cameras."""
+
+    @abstractmethod
+    def empty(self, tensors: Mapping[str, Tensor]) -> Expert:
+        """An expert whose tensors have the shapes of `tensors`, ready for `load_state_dict`."""
+
+
+def log_nearest_distance(points: Float[Tensor, "P 3"], neighbours: int = 3) -> Float[Tensor, " P"]:
+    """Logarithm of the root mean squared distance to the nearest points: a first scale, as in 3D Gaussian Splatting."""
+    tree = KDTree(points.cpu().numpy())
+    distances, _ = tree.query(points.cpu().numpy(), k=min(neighbours, len(points) - 1) + 1)
+    squared = torch.from_numpy(distances[:, 1:]).to(points).square().mean(1)
+    return 0.5 * torch.log(squared.clamp_min(1e-7))
