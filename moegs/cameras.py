@@ -50,6 +50,18 @@ class Camera:
         scale = self.K.new_tensor([[width / self.width], [height / self.height], [1.0]])
         return replace(self, K=self.K * scale, width=width, height=height)
 
+    def fitted(self, width: int, height: int) -> "Camera":
+        """The view whose picture of `width` x `height` holds this one whole, centred, with square pixels kept.
+
+        Where the proportions differ, more of the scene is seen on two sides.
+        """
+        scale = min(width / self.width, height / self.height)
+        K = self.K.clone()
+        K[:2] *= scale
+        K[0, 2] += (width - scale * self.width) / 2
+        K[1, 2] += (height - scale * self.height) / 2
+        return replace(self, K=K, width=width, height=height)
+
     def to(self, device: torch.device | str) -> "Camera":
         """The same view with its tensors on `device`."""
         return replace(self, viewmat=self.viewmat.to(device), K=self.K.to(device))

@@ -46,6 +46,8 @@ class Expert(nn.Module, ABC):
     """What it was trained against and is to be shown over."""
     step: int
     """How far it has been trained; set by `begin_step`."""
+    config: "ExpertConfig"
+    """What it was built from."""
 
     @abstractmethod
     def at(self, t: float, view: int | None = None) -> Gaussians:
