@@ -1,1 +1,140 @@
 """Mixture: several experts and a router to one picture. The architecture on one page."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from moegs.cameras import Camera
+from moegs.data.scene import Rig
+from moegs.experts.base import Expert
+from moegs.gaussians import Gaussians
+from moegs.rasterize import Layer, rasterize
+from moegs.router import MuteRule, Router, gates
+
+INSTANTS_KEPT = 4
+"""How many instants' Gaussians a mixture keeps, so that moving the camera at one time evaluates no network."""
+
+
+@dataclass(frozen=True)
+class MixtureRender:
+    """A mixture from one camera at one time, and what each of its experts and its router had to say."""
+
+    picture: Float[Tensor, "H W 3"]
+    """The sum of gate x image over the experts, not clamped."""
+    alpha: Float[Tensor, "H W 1"]
+    """The sum of gate x alpha."""
+    depth: Float[Tensor, "H W 1"]
+    """The sum of gate x alpha x depth over the sum of gate x alpha, world units; 0 where nothing is hit."""
+    gates: Float[Tensor, "E H W"]
+    """Each expert's share, 1 in sum (less under the mute rule `keep`)."""
+    logits: Float[Tensor, "E H W"]
+    """What the softmax was taken of, before division by the temperature."""
+    images: Float[Tensor, "E H W 3"]
+    """Each expert's own picture, not clamped."""
+    alphas: Float[Tensor, "E H W 1"]
+    depths: Float[Tensor, "E H W 1"]
+    distance: float
+    """From the camera to the middle of the scene, world units."""
+    drawn: int
+    """How many Gaussians were composited."""
+
+
+class Mixture(nn.Module):
+    """Frozen experts under a router; one expert alone needs none."""
+
+    def __init__(self, names: Sequence[str], experts: Sequence[Expert], router: Router | None, rig: Rig) -> None:
+        super().__init__()
+        if len(names) != len(experts) or len(set(names)) != len(names) or not names:
+            raise ValueError(f"mixture: got {len(experts)} experts named {list(names)}; give each a name of its own")
+        if router is None and len(experts) > 1:
+            raise ValueError(f"mixture: {len(experts)} experts need a router")
+        self.names = tuple(names)
+        self.experts = nn.ModuleList(experts)
+        self.router = router
+        self.rig = rig
+        self._instants: OrderedDict[float, list[Gaussians]] = OrderedDict()
+
+    @property
+    def temperature(self) -> float:
+        """The router's own temperature."""
+        return 1.0 if self.router is None else self.router.config.temperature
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(self.parameters()).device
+
+    def at(self, t: float) -> list[Gaussians]:
+        """Every expert's Gaussians at time `t`, without gradients; the last few instants are kept."""
+        if t not in self._instants:
+            with torch.no_grad():
+                self._instants[t] = [expert.at(t) for expert in self._typed_experts()]
+            if len(self._instants) > INSTANTS_KEPT:
+                self._instants.popitem(last=False)
+        self._instants.move_to_end(t)
+        return self._instants[t]
+
+    def render(
+        self,
+        camera: Camera,
+        t: float,
+        *,
+        active: Sequence[bool] | None = None,
+        mute_rule: MuteRule = "renormalize",
+        temperature: float | None = None,
+    ) -> MixtureRender:
+        """The mixture from `camera` at time `t`; gradients reach the router alone.
+
+        `active`: which experts are live, all when None. `temperature`: the router's own when None.
+        Raises ValueError when `active` does not fit the experts or the temperature is not positive.
+        """
+        if active is not None and len(active) != len(self.names):
+            raise ValueError(f"active: got {len(active)} switches for {len(self.names)} experts; give one each")
+        camera = camera.to(self.device)
+        result = rasterize(self._layers(t), camera)
+        if self.router is None:
+            logits = torch.zeros_like(result.alphas[..., 0])
+        else:
+            logits = self.router.logits(result.features, camera)
+        live = None if active is None else torch.tensor(active, dtype=torch.bool, device=self.device)
+        gate = gates(logits, self.temperature if temperature is None else temperature, live, mute_rule)
+        picture = self.rig.background.to(self.device).expand_as(result.images[0])
+        if live is None or bool(live.any()):
+            picture = blend(gate, result.images)
+        shares = gate[..., None] * result.alphas
+        alpha = shares.sum(0)
+        depth = (shares * result.depths).sum(0) / alpha.clamp_min(torch.finfo(alpha.dtype).tiny)
+        return MixtureRender(
+            picture, alpha, depth, gate, logits, result.images, result.alphas, result.depths,
+            distance=float((camera.center - self.rig.target.to(self.device)).norm()),
+            drawn=int((result.radii > 0).all(1).sum()),
+        )  # fmt: skip
+
+    def _layers(self, t: float) -> list[Layer]:
+        layers = []
+        for number, (expert, gaussians) in enumerate(zip(self._typed_experts(), self.at(t), strict=True)):
+            router = self.router
+            layers.append(
+                Layer(
+                    gaussians,
+                    features=None if router is None else router.features(number, gaussians, t),
+                    lowpass=expert.lowpass,
+                    near=expert.near,
+                    far=expert.far,
+                    background=expert.background,
+                    feature_background=None if router is None else router.feature_background,
+                )
+            )
+        return layers
+
+    def _typed_experts(self) -> list[Expert]:
+        return list(self.experts)  # type: ignore[arg-type]
+
+
+def blend(gate: Float[Tensor, "E H W"], images: Float[Tensor, "E H W 3"]) -> Float[Tensor, "H W 3"]:
+    """The sum of gate x image over the experts."""
+    return (gate[..., None] * images).sum(0)

@@ -1,0 +1,199 @@
+"""One file per mixture: named tensors and plain values, read without ever running code."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moegs import config
+from moegs.cameras import Camera
+from moegs.data.scene import Rig
+from moegs.experts import AnyExpertConfig
+from moegs.experts.base import Expert
+from moegs.files import replacing
+from moegs.mixture import Mixture
+from moegs.router import RouterConfig
+from moegs.timeline import Timeline
+
+FORMAT = "moegs"
+VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of ours, or not a whole one, told in one line."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A mixture and what is known about it."""
+
+    mixture: Mixture
+    scores: dict[str, Any] = field(default_factory=dict)
+    """What `evaluation` found on the held-out cameras."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Where it comes from: version, command, data, seconds of training."""
+    importance: dict[str, Tensor] = field(default_factory=dict)
+    """Per expert, one number per Gaussian: how much it matters to the mixture."""
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes `checkpoint` to `path`, whole or not at all."""
+    mixture = checkpoint.mixture
+    contents = {
+        "format": FORMAT,
+        "version": VERSION,
+        "experts": [_pack_expert(name, expert) for name, expert in zip(mixture.names, mixture.experts, strict=True)],
+        "router": mixture.router
+        and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router)},
+        "scene": _pack_rig(mixture.rig),
+        "scores": checkpoint.scores,
+        "importance": checkpoint.importance,
+        "provenance": checkpoint.provenance,
+    }
+    with replacing(path) as temporary:
+        torch.save(contents, temporary)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """The checkpoint at `path`, on `device`.
+
+    Raises CheckpointError in one line when the file is missing, no checkpoint of ours, truncated, of a newer version,
+    or has a missing, extra, misshapen or non-finite tensor. Nothing in the file is executed.
+    """
+    contents = _read(path)
+    try:
+        rig = _unpack_rig(contents["scene"])
+        names = [str(entry["name"]) for entry in contents["experts"]]
+        experts = [_unpack_expert(entry, f"{path}: expert '{entry['name']}'") for entry in contents["experts"]]
+        router = None
+        if contents["router"] is not None:
+            settings = config.build(RouterConfig, contents["router"]["config"], f"{path}: router")
+            tensors = contents["router"]["tensors"]
+            router = settings.empty(tensors)
+            _fill(router, tensors, f"{path}: router")
+            _check_rows(path, names, experts, [len(weights) for weights in router.static])
+        mixture = Mixture(names, experts, router, rig)
+        rest = {key: dict(contents[key]) for key in ("scores", "provenance", "importance")}
+    except CheckpointError:
+        raise
+    except config.ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: damaged checkpoint ({error.__class__.__name__}: {reason})") from None
+    mixture.requires_grad_(False)
+    return Checkpoint(mixture.to(device), **rest)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
+    if not path.stat().st_size:
+        raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path}: not a moegs checkpoint: it holds more than tensors and plain values, which is never executed"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise CheckpointError(f"{path}: not a moegs checkpoint, or a truncated one; write or copy it again") from None
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: a torch file, but not a moegs checkpoint")
+    version = contents.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise CheckpointError(f"{path}: written as version {version}, this moegs reads up to {VERSION}; update moegs")
+    missing = [
+        key for key in ("experts", "router", "scene", "scores", "provenance", "importance") if key not in contents
+    ]
+    if missing:
+        raise CheckpointError(f"{path}: damaged checkpoint, '{missing[0]}' is missing")
+    return contents
+
+
+def _pack_expert(name: str, expert: nn.Module) -> dict[str, Any]:
+    assert isinstance(expert, Expert)
+    return {
+        "kind": expert.config.kind,
+        "name": name,
+        "config": config.dump(expert.config),
+        "step": expert.step,
+        "tensors": _tensors(expert),
+    }
+
+
+def _unpack_expert(entry: Mapping[str, Any], where: str) -> Expert:
+    settings = config.build(AnyExpertConfig, entry["config"], where)
+    expert = settings.empty(entry["tensors"])
+    _fill(expert, entry["tensors"], where)
+    expert.begin_step(int(entry["step"]))
+    return expert
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    wanted = module.state_dict()
+    for name in wanted:
+        if name not in tensors:
+            raise CheckpointError(f"{where}: tensor '{name}' is missing")
+    for name, tensor in tensors.items():
+        if name not in wanted:
+            raise CheckpointError(f"{where}: unknown tensor '{name}'")
+        if not isinstance(tensor, Tensor) or tensor.shape != wanted[name].shape:
+            got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise CheckpointError(f"{where}: tensor '{name}' is {got}, expected {tuple(wanted[name].shape)}")
+        if tensor.dtype != wanted[name].dtype:
+            raise CheckpointError(f"{where}: tensor '{name}' is {tensor.dtype}, expected {wanted[name].dtype}")
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{where}: tensor '{name}' holds NaN or infinity")
+    module.load_state_dict(dict(tensors))
+
+
+def _check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[int]) -> None:
+    if len(rows) != len(experts):
+        raise CheckpointError(f"{path}: router for {len(rows)} experts, but {len(experts)} are in the file")
+    for name, expert, count in zip(names, experts, rows, strict=True):
+        if len(expert) != count:
+            raise CheckpointError(f"{path}: router weighs {count} Gaussians of '{name}', which has {len(expert)}")
+
+
+def _pack_rig(rig: Rig) -> dict[str, Any]:
+    return {
+        "cameras": {
+            "viewmats": torch.stack([camera.viewmat for camera in rig.cameras]).cpu(),
+            "Ks": torch.stack([camera.K for camera in rig.cameras]).cpu(),
+            "sizes": [[camera.width, camera.height] for camera in rig.cameras],
+            "names": list(rig.names),
+        },
+        "splits": {"train": list(rig.train), "test": list(rig.test)},
+        "timeline": config.dump(rig.timeline),
+        "up": rig.up.cpu(),
+        "bounds": rig.bounds.cpu(),
+        "background": rig.background.cpu(),
+    }
+
+
+def _unpack_rig(scene: Mapping[str, Any]) -> Rig:
+    cameras = scene["cameras"]
+    for name, tensor in {**scene, **cameras}.items():
+        if isinstance(tensor, Tensor) and not bool(tensor.isfinite().all()):
+            raise ValueError(f"scene tensor '{name}' holds NaN or infinity")
+    views = zip(cameras["viewmats"], cameras["Ks"], cameras["sizes"], strict=True)
+    return Rig(
+        cameras=tuple(Camera(viewmat, K, int(width), int(height)) for viewmat, K, (width, height) in views),
+        names=tuple(str(name) for name in cameras["names"]),
+        train=tuple(int(i) for i in scene["splits"]["train"]),
+        test=tuple(int(i) for i in scene["splits"]["test"]),
+        timeline=config.build(Timeline, dict(scene["timeline"]), "scene.timeline"),
+        up=scene["up"],
+        bounds=scene["bounds"],
+        background=scene["background"],
+    )

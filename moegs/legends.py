@@ -1,0 +1,119 @@
+"""Legends: what the colours of a picture mean, drawn into it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+PALETTE = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
+"""Colours of the experts in their order, told apart by the colour-blind too (Okabe and Ito)."""
+HEAT = "viridis"
+"""Matplotlib's name of the colour map of gates and entropy."""
+DEPTH = "turbo"
+"""Likewise of depth."""
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """One colour of a categorical picture."""
+
+    color: tuple[int, int, int]
+    text: str
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What stands in a corner of a picture: a title, then a colour bar or swatches, then notes."""
+
+    title: str
+    colormap: str | None = None
+    """Matplotlib's name of the bar's colours; None for no bar."""
+    ticks: tuple[str, ...] = ()
+    """Labels at even distances along the bar."""
+    swatches: tuple[Swatch, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Further lines: means, mute rule, what-if settings."""
+
+    def burn(
+        self, picture: UInt8[np.ndarray, "H W 3"], corner: Literal["top", "bottom"] = "bottom"
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """A copy of `picture` with the legend in its upper or lower left corner, sized to the picture."""
+        height, width = picture.shape[:2]
+        plate = _plate(self, max(9, round(height / 28)), width)[:height, :width]
+        h, w = plate.shape[:2]
+        burnt = picture.copy()
+        place = burnt[:h, :w] if corner == "top" else burnt[height - h :, :w]
+        opacity = plate[..., 3:].astype(np.float32) / 255
+        place[:] = (place * (1 - opacity) + plate[..., :3] * opacity + 0.5).astype(np.uint8)
+        return burnt
+
+
+def expert_color(number: int) -> tuple[int, int, int]:
+    """RGB of expert `number`; the palette repeats after its last."""
+    return PALETTE[number % len(PALETTE)]
+
+
+def colorize(values: Float[np.ndarray, "H W"], colormap: str) -> UInt8[np.ndarray, "H W 3"]:
+    """`values` in [0, 1] in the colours of Matplotlib's `colormap`; outside values take the end colours."""
+    steps = np.clip(np.nan_to_num(values) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return _colors(colormap)[steps]
+
+
+@lru_cache
+def _colors(colormap: str) -> UInt8[np.ndarray, "256 3"]:
+    table = matplotlib.colormaps[colormap](np.arange(256))[:, :3]
+    return (table * 255 + 0.5).astype(np.uint8)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
+
+
+@lru_cache(maxsize=64)
+def _plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
+    """The legend on a dark half-transparent plate, letters `size` pixels high."""
+    font, pad, line = _font(size), size // 2, round(size * 1.45)
+    bar = min(12 * size, width - 4 * pad)
+    texts = [legend.title, *legend.notes, *(swatch.text for swatch in legend.swatches)]
+    inner = max([bar if legend.colormap else 0, *(round(font.getlength(text)) + line for text in texts)])
+    lines = 1 + (2 if legend.colormap else 0) + len(legend.swatches) + len(legend.notes)
+    image = Image.new("RGBA", (min(inner + 2 * pad, width), lines * line + 2 * pad), (12, 14, 18, 190))
+    draw = ImageDraw.Draw(image)
+    y = pad
+    draw.text((pad, y), legend.title, font=font, fill="white")
+    y += line
+    if legend.colormap:
+        _draw_bar(image, draw, legend, font, (pad, y, bar, line))
+        y += 2 * line
+    for swatch in legend.swatches:
+        draw.rectangle((pad, y + 1, pad + size, y + 1 + size), fill=swatch.color)
+        draw.text((pad + line, y), swatch.text, font=font, fill="white")
+        y += line
+    for note in legend.notes:
+        draw.text((pad, y), note, font=font, fill=(210, 214, 220))
+        y += line
+    return np.asarray(image)
+
+
+def _draw_bar(
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    legend: Legend,
+    font: ImageFont.FreeTypeFont,
+    place: tuple[int, int, int, int],
+) -> None:
+    x, y, length, line = place
+    assert legend.colormap is not None
+    ramp = np.linspace(0, 1, length, dtype=np.float32)[None].repeat(round(line * 0.6), 0)
+    image.paste(Image.fromarray(colorize(ramp, legend.colormap)), (x, y + round(line * 0.2)))
+    for number, tick in enumerate(legend.ticks):
+        share = number / max(1, len(legend.ticks) - 1)
+        text = font.getlength(tick)
+        left = x + share * length - share * text
+        draw.text((left, y + line), tick, font=font, fill="white")

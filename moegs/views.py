@@ -1,0 +1,244 @@
+"""Views: every picture there is to look at, by its id, with its legend; and the Shot that asks for one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from moegs import config
+from moegs.cameras import Camera
+from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color
+from moegs.mixture import Mixture, MixtureRender
+from moegs.router import MuteRule
+
+Pixels = UInt8[np.ndarray, "H W 3"]
+
+DEPTH_SPAN = 3.0
+"""The colours of depth reach from 1/3 to 3 times the distance to the middle of the scene."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """All that decides a picture of a mixture: the browser's controls and the command line's flags both make one."""
+
+    camera: Camera
+    """Its size is the picture's size."""
+    t: float
+    view: str = "rgb"
+    active: tuple[bool, ...] | None = None
+    """Which experts are live; None for all."""
+    mute_rule: MuteRule = "renormalize"
+    temperature: float | None = None
+    """None for the router's own."""
+
+    def to_json(self) -> str:
+        """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
+        camera = self.camera
+        plain = {name: config.dump(getattr(self, name)) for name in ("t", "view", "active", "mute_rule", "temperature")}
+        place = {"viewmat": camera.viewmat.tolist(), "K": camera.K.tolist()}
+        return json.dumps({"camera": {**place, "width": camera.width, "height": camera.height}, **plain})
+
+    @staticmethod
+    def from_json(text: str) -> "Shot":
+        """The shot that `text` describes; raises ValueError in one line where it describes none."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            place = values.pop("camera")
+            camera = Camera(
+                torch.tensor(place["viewmat"]), torch.tensor(place["K"]), int(place["width"]), int(place["height"])
+            )
+            active = values.pop("active", None)
+            return Shot(camera=camera, active=None if active is None else tuple(map(bool, active)), **values)
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"shot: not the JSON of one ({error.__class__.__name__}: {error})") from None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture ready to encode, and the numbers behind it."""
+
+    pixels: Pixels
+    """Without the legend."""
+    legend: Legend | None
+    render: MixtureRender
+
+    def burnt(self) -> Pixels:
+        """The picture with its legend in it, as it is exported."""
+        return self.pixels if self.legend is None else self.legend.burn(self.pixels)
+
+
+def draw(mixture: Mixture, shot: Shot) -> Drawing:
+    """The picture that `shot` asks for: the one way from a mixture to pixels.
+
+    Raises ValueError for a view that the mixture does not have.
+    """
+    view, name = _parse(mixture, shot.view)
+    with torch.no_grad():
+        render = mixture.render(
+            shot.camera, shot.t, active=shot.active, mute_rule=shot.mute_rule, temperature=shot.temperature
+        )
+    number = mixture.names.index(name) if name else 0
+    pixels, legend = view.paint(mixture, render, number)
+    return Drawing(pixels, _annotated(legend, mixture, shot), render)
+
+
+def ids(mixture: Mixture) -> list[str]:
+    """Every view that `mixture` has, in the menu's order."""
+    found = []
+    for view in VIEWS:
+        if view.needs_router and mixture.router is None:
+            continue
+        found += [f"{view.id}:{name}" for name in mixture.names] if view.per_expert else [view.id]
+    return found
+
+
+@dataclass(frozen=True)
+class View:
+    """One entry of the registry; `paint` takes the mixture, its render and the expert's number."""
+
+    id: str
+    help: str
+    paint: Callable[[Mixture, MixtureRender, int], tuple[Pixels, Legend | None]]
+    per_expert: bool = False
+    needs_router: bool = False
+
+
+def to_pixels(picture: Float[Tensor, "H W 3"]) -> Pixels:
+    """8-bit pixels of a float picture, clamped to [0, 1] and rounded."""
+    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+
+
+def _parse(mixture: Mixture, text: str) -> tuple[View, str]:
+    kind, _, name = text.partition(":")
+    for view in VIEWS:
+        fits = view.per_expert == bool(name) and not (view.needs_router and mixture.router is None)
+        if view.id == kind and fits and (not name or name in mixture.names):
+            return view, name
+    raise ValueError(f"view '{text}': this checkpoint has {', '.join(ids(mixture))}")
+
+
+def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | None:
+    """`legend` with a line for everything that makes the picture differ from the mixture as it was trained."""
+    notes = []
+    active = shot.active or (True,) * len(mixture.names)
+    if not any(active):
+        notes.append("all experts muted: background only")
+    elif not all(active):
+        muted = ", ".join(name for name, live in zip(mixture.names, active, strict=True) if not live)
+        notes.append(f"muted: {muted} ({shot.mute_rule})")
+    if shot.temperature is not None and shot.temperature != mixture.temperature:
+        notes.append(f"what-if: temperature {shot.temperature:g}")
+    if not notes:
+        return legend
+    legend = legend or Legend(title=shot.view)
+    return Legend(legend.title, legend.colormap, legend.ticks, legend.swatches, (*legend.notes, *notes))
+
+
+def _rgb(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, None]:
+    return to_pixels(render.picture), None
+
+
+def _expert(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, None]:
+    return to_pixels(render.images[number]), None
+
+
+def _gate(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
+    gate = render.gates[number].cpu().numpy()
+    return colorize(gate, HEAT), _gate_legend(f"gate of {mixture.names[number]}", (f"mean {gate.mean():.1%}",))
+
+
+def _gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
+    """All gates as equal tiles with the picture's proportions, row by row in the experts' order."""
+    gates = render.gates.cpu().numpy()
+    experts, height, width = gates.shape
+    columns = int(np.ceil(np.sqrt(experts)))
+    rows = int(np.ceil(experts / columns))
+    ys, xs = np.linspace(0, height, rows + 1).astype(int), np.linspace(0, width, columns + 1).astype(int)
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for expert, gate in enumerate(gates):
+        row, column = divmod(expert, columns)
+        top, left, bottom, right = ys[row], xs[column], ys[row + 1], xs[column + 1]
+        y = np.arange(top, bottom) - top
+        x = np.arange(left, right) - left
+        tile = gate[(y * height // (bottom - top))[:, None], (x * width // (right - left))[None]]
+        pixels[top:bottom, left:right] = _named(colorize(tile, HEAT), mixture.names[expert], gate.mean())
+    return pixels, _gate_legend("gates", ())
+
+
+def _named(tile: Pixels, name: str, mean: float) -> Pixels:
+    return Legend(f"{name}  {mean:.0%}").burn(tile, corner="top") if min(tile.shape[:2]) >= 60 else tile
+
+
+def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
+    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker."""
+    gates = render.gates.cpu().numpy()
+    winners = gates.argmax(0)
+    ordered = np.sort(gates, axis=0)
+    margin = ordered[-1] - (ordered[-2] if len(gates) > 1 else 0)
+    colors = np.array([expert_color(e) for e in range(len(gates))], np.float32)
+    pixels = (colors[winners] * (0.35 + 0.65 * margin[..., None]) + 0.5).astype(np.uint8)
+    coverage = [float((winners == e).mean()) for e in range(len(gates))]
+    swatches = tuple(
+        Swatch(expert_color(e), f"{name} {share:.0%}")
+        for e, (name, share) in enumerate(zip(mixture.names, coverage, strict=True))
+    )
+    return pixels, Legend("largest gate", swatches=swatches, notes=("darker: smaller margin",))
+
+
+def _entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
+    entropy = gate_entropy(render.gates).cpu().numpy()
+    legend = Legend(
+        "gate entropy / log E", HEAT, ("0 one expert", "1 all alike"), notes=(f"mean {entropy.mean():.2f}",)
+    )
+    return colorize(entropy, HEAT), legend
+
+
+def gate_entropy(gates: Float[Tensor, "E H W"]) -> Float[Tensor, "H W"]:
+    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert."""
+    experts = len(gates)
+    if experts == 1:
+        return torch.zeros_like(gates[0])
+    return torch.special.entr(gates).sum(0) / float(np.log(experts))
+
+
+def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
+    """Inverse depth, so that what is near keeps its detail; black where nothing is hit.
+
+    The scale depends on how far the camera stands from the middle of the scene and on nothing else, so that it does
+    not flicker while time runs.
+    """
+    depth, hit = render.depth[..., 0].cpu().numpy(), render.alpha[..., 0].cpu().numpy() > 0.5
+    middle = max(render.distance, 1e-6)
+    near, far = middle / DEPTH_SPAN, middle * DEPTH_SPAN
+    share = (1 / np.maximum(depth, 1e-6) - 1 / far) / (1 / near - 1 / far)
+    pixels = colorize(share.astype(np.float32), DEPTH)
+    pixels[~hit] = 0
+    center = 2 / (1 / near + 1 / far)
+    return pixels, Legend("depth, world units", DEPTH, tuple(f"{value:.3g}" for value in (far, center, near)))
+
+
+def _alpha(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
+    alpha = render.alpha[..., 0].cpu().numpy()
+    return colorize(alpha, "gray"), Legend("alpha", "gray", ("0", "0.5", "1"), notes=(f"mean {alpha.mean():.1%}",))
+
+
+def _gate_legend(title: str, notes: tuple[str, ...]) -> Legend:
+    return Legend(title, HEAT, ("0", "0.5", "1"), notes=notes)
+
+
+VIEWS = (
+    View("rgb", "the mixture", _rgb),
+    View("expert", "one expert's own picture", _expert, per_expert=True),
+    View("gate", "one expert's share of each pixel, 0 to 1", _gate, per_expert=True, needs_router=True),
+    View("gates", "all gates side by side", _gate_grid, needs_router=True),
+    View("gate-argmax", "which expert has the largest gate", _argmax, needs_router=True),
+    View("gate-entropy", "how undecided the router is, 0 to 1", _entropy, needs_router=True),
+    View("depth", "distance along the camera's axis", _depth),
+    View("alpha", "how opaque the mixture is", _alpha),
+)
+"""The registry: it serves the browser's menu, the command line, the help texts and the tests."""
