@@ -1,0 +1,115 @@
+"""Evaluation: a split of a scene rendered and scored, for the mixture and for all that it has to beat."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from moegs import metrics
+from moegs.data.scene import Scene
+from moegs.mixture import Mixture
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the pictures of a split."""
+
+    psnr: float
+    """dB, per picture and then averaged; the picture is neither clamped nor quantised, as published."""
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A mixture on one split."""
+
+    split: str
+    pictures: int
+    experts: dict[str, Score]
+    mixture: Score
+    average: Score
+    """The plain mean of the experts' pictures: what no router at all reaches."""
+    oracle: Score
+    """In each pixel the expert nearest to the photo: what the best router of one expert per pixel could reach."""
+    gates: dict[str, float]
+    """Mean gate of each expert."""
+
+
+def evaluate(
+    mixture: Mixture,
+    scene: Scene,
+    split: Literal["train", "test"] = "test",
+    every: int = 1,
+    on_picture: Callable[[int, int], None] = lambda done, of: None,
+) -> Scores:
+    """The scores of `mixture` on each camera of `split` and each `every`th frame.
+
+    `on_picture` hears how many pictures are done of how many. Raises ValueError when the split is empty, or the scene's
+    cameras or frames are not those of the mixture.
+    """
+    cameras = scene.rig.train if split == "train" else scene.rig.test
+    frames = range(0, scene.rig.timeline.frames, every)
+    _check(mixture, scene, split)
+    tallies = {name: _Tally() for name in (*mixture.names, "mixture", "average", "oracle")}
+    assert len(tallies) == len(mixture.names) + 3, "an expert has the name of a score"
+    share = torch.zeros(len(mixture.names))
+    done = 0
+    for frame in frames:
+        for number in cameras:
+            photo = scene.photos.at(number, frame).to(mixture.device, torch.float32) / 255
+            with torch.no_grad():
+                render = mixture.render(scene.rig.cameras[number], scene.rig.timeline.t(frame))
+            for name, image in zip(mixture.names, render.images, strict=True):
+                tallies[name].add(image, photo)
+            tallies["mixture"].add(render.picture, photo)
+            tallies["average"].add(render.images.mean(0), photo)
+            tallies["oracle"].add(oracle(render.images, photo), photo)
+            share += render.gates.mean((1, 2)).cpu()
+            done += 1
+            on_picture(done, len(frames) * len(cameras))
+    return Scores(
+        split=split,
+        pictures=done,
+        experts={name: tallies[name].score() for name in mixture.names},
+        mixture=tallies["mixture"].score(),
+        average=tallies["average"].score(),
+        oracle=tallies["oracle"].score(),
+        gates=dict(zip(mixture.names, (share / done).tolist(), strict=True)),
+    )
+
+
+def oracle(images: Float[Tensor, "E H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
+    """In each pixel the image with the smallest squared error over the colours."""
+    best = (images - photo).square().sum(-1).argmin(0)
+    return images.gather(0, best[None, ..., None].expand(1, *photo.shape))[0]
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.psnrs: list[float] = []
+        self.ssims: list[float] = []
+
+    def add(self, image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> None:
+        self.psnrs.append(float(metrics.psnr(image, photo)))
+        self.ssims.append(float(metrics.ssim(image, photo)))
+
+    def score(self) -> Score:
+        return Score(sum(self.psnrs) / len(self.psnrs), sum(self.ssims) / len(self.ssims))
+
+
+def _check(mixture: Mixture, scene: Scene, split: str) -> None:
+    ours, theirs = mixture.rig, scene.rig
+    if not (theirs.train if split == "train" else theirs.test):
+        raise ValueError(f"evaluation: the {split} split of the data has no camera")
+    if theirs.timeline.frames != ours.timeline.frames:
+        raise ValueError(
+            f"evaluation: the data has {theirs.timeline.frames} frames, the checkpoint {ours.timeline.frames}; "
+            "give the data set that it was trained on, at the same frame range"
+        )
+    if len(theirs.cameras) != len(ours.cameras) or not all(
+        torch.allclose(a.viewmat, b.viewmat, atol=1e-4) for a, b in zip(ours.cameras, theirs.cameras, strict=True)
+    ):
+        raise ValueError("evaluation: the cameras of the data are not those of the checkpoint; give its own data set")
