@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor, nn
 
+from moegs import harmonics
 from moegs.gaussians import Gaussians, LowPass, Points
 
 
@@ -32,6 +33,65 @@ class Rate:
         return self.start ** (1 - share) * end**share * (extent if self.times_extent else 1.0)
 
 
+@dataclass(frozen=True)
+class Decay:
+    """How a learning rate falls, before it is known for which parameters: a config's way to say it."""
+
+    start: float
+    end: float | None = None
+    """None: constant."""
+    steps: int = 1
+    """After which `end` is reached."""
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.end is not None and not (self.start > 0 and self.end > 0)) or self.steps < 1:
+            raise ValueError(
+                f"rate from {self.start:g} to {self.end} in {self.steps} steps: give rates >= 0 (a rate that falls "
+                "needs both above 0) and at least 1 step"
+            )
+
+    def of(self, *parameters: str, times_extent: bool = False) -> Rate:
+        """The rate of `parameters`, named as in `Rate`."""
+        return Rate(parameters, self.start, self.end, self.steps, times_extent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertConfig(ABC):
+    """What a kind needs to be built, and what all kinds have in common; each kind's config adds its own `kind`."""
+
+    kind: str
+    sh_degree: int = 3
+    """Of the colour's spherical harmonics, 0 to 3."""
+    sh_degree_interval: int = 1000
+    """Steps after which the next degree joins in training; 0: all from the start."""
+    lowpass: LowPass = LowPass()
+    near: float = 0.01
+    """World units, as `far`."""
+    far: float = 1e10
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """RGB in [0, 1]: what it is trained against and shown over."""
+    opacity: float = 0.1
+    """Of every Gaussian at the start, between 0 and 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sh_degree <= harmonics.MAX_DEGREE:
+            raise ValueError(f"sh_degree: got {self.sh_degree}, expected 0 to {harmonics.MAX_DEGREE}")
+        if self.sh_degree_interval < 0:
+            raise ValueError(f"sh_degree_interval: got {self.sh_degree_interval}, expected 0 or more steps")
+        if not 0 <= self.near < self.far:
+            raise ValueError(f"near, far: got {self.near:g} and {self.far:g}, expected 0 <= near < far")
+        if not 0 < self.opacity < 1:
+            raise ValueError(f"opacity: got {self.opacity:g}, expected more than 0 and less than 1")
+
+    @abstractmethod
+    def start(self, points: Points, frames: int, views: int) -> "Expert":
+        """A new expert on `points`, for a scene of `frames` frames filmed by `views` training cameras."""
+
+    @abstractmethod
+    def empty(self, tensors: Mapping[str, Tensor]) -> "Expert":
+        """An expert with as many rows as `tensors` have, ready for `load_state_dict`; values are yet to come."""
+
+
 class Expert(nn.Module, ABC):
     """A dynamic scene: ask it for its Gaussians at a time."""
 
@@ -46,16 +106,31 @@ class Expert(nn.Module, ABC):
     """What it was trained against and is to be shown over."""
     step: int
     """How far it has been trained; set by `begin_step`."""
-    config: "ExpertConfig"
+    config: ExpertConfig
     """What it was built from."""
+
+    def __init__(self, config: ExpertConfig) -> None:
+        super().__init__()
+        self.config, self.step = config, 0
+        self.lowpass, self.near, self.far = config.lowpass, config.near, config.far
+        self.register_buffer("background", torch.tensor(config.background), persistent=False)
 
     @abstractmethod
     def at(self, t: float, view: int | None = None) -> Gaussians:
         """The scene at time `t`: frame k of n is at k / n. `view`: a training camera, for kinds that correct each."""
 
-    @abstractmethod
     def begin_step(self, step: int) -> None:
-        """Sets every schedule (annealing, growing tables, SH degree) to where it stands at `step`."""
+        """Sets every schedule (annealing, growing tables, SH degree) to where it stands at `step`.
+
+        All of them are functions of `step` alone, so that a loaded expert continues where it was.
+        """
+        self.step = step
+
+    @property
+    def active_sh_degree(self) -> int:
+        """Up to which degree colour depends on the direction at this step; the bases above count as 0."""
+        interval, degree = self.config.sh_degree_interval, self.config.sh_degree
+        return min(degree, self.step // interval) if interval else degree
 
     @abstractmethod
     def rates(self) -> list[Rate]:
@@ -93,20 +168,6 @@ class Expert(nn.Module, ABC):
 
     def __len__(self) -> int:
         return sum(self.counts().values())
-
-
-class ExpertConfig(ABC):
-    """What a kind needs to be built; each kind's config is a frozen dataclass with its own `kind`."""
-
-    kind: str
-
-    @abstractmethod
-    def start(self, points: Points, frames: int, views: int) -> Expert:
-        """A new expert on `points`, for a scene of `frames` frames filmed by `views` training cameras."""
-
-    @abstractmethod
-    def empty(self, tensors: Mapping[str, Tensor]) -> Expert:
-        """An expert whose tensors have the shapes of `tensors`, ready for `load_state_dict`."""
 
 
 def log_nearest_distance(points: Float[Tensor, "P 3"], neighbours: int = 3) -> Float[Tensor, " P"]:
