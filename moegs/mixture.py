@@ -16,7 +16,7 @@ from moegs.rasterize import Layer, rasterize
 from moegs.router import MuteRule, Router, gates
 
 INSTANTS_KEPT = 4
-"""How many instants' Gaussians a mixture keeps, so that moving the camera at one time evaluates no network."""
+"""How many instants' Gaussians a mixture keeps at first, so that moving the camera at one time evaluates no network."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,18 @@ class Mixture(nn.Module):
         self.experts = nn.ModuleList(experts)
         self.router = router
         self.rig = rig
+        self.instants_kept = INSTANTS_KEPT
         self._instants: OrderedDict[float, list[Gaussians]] = OrderedDict()
 
     @property
     def temperature(self) -> float:
         """The router's own temperature."""
         return 1.0 if self.router is None else self.router.config.temperature
+
+    @property
+    def members(self) -> list[Expert]:
+        """The experts, in the order of their names."""
+        return list(self.experts)  # type: ignore[arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -72,8 +78,8 @@ class Mixture(nn.Module):
         """Every expert's Gaussians at time `t`, without gradients; the last few instants are kept."""
         if t not in self._instants:
             with torch.no_grad():
-                self._instants[t] = [expert.at(t) for expert in self._typed_experts()]
-            if len(self._instants) > INSTANTS_KEPT:
+                self._instants[t] = [expert.at(t) for expert in self.members]
+            if len(self._instants) > self.instants_kept:
                 self._instants.popitem(last=False)
         self._instants.move_to_end(t)
         return self._instants[t]
@@ -116,7 +122,7 @@ class Mixture(nn.Module):
 
     def _layers(self, t: float) -> list[Layer]:
         layers = []
-        for number, (expert, gaussians) in enumerate(zip(self._typed_experts(), self.at(t), strict=True)):
+        for number, (expert, gaussians) in enumerate(zip(self.members, self.at(t), strict=True)):
             router = self.router
             layers.append(
                 Layer(
@@ -130,9 +136,6 @@ class Mixture(nn.Module):
                 )
             )
         return layers
-
-    def _typed_experts(self) -> list[Expert]:
-        return list(self.experts)  # type: ignore[arg-type]
 
 
 def blend(gate: Float[Tensor, "E H W"], images: Float[Tensor, "E H W 3"]) -> Float[Tensor, "H W 3"]:

@@ -1,0 +1,74 @@
+"""TrainConfig: all that decides a run, from one YAML file."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import yaml
+
+from moegs import config
+from moegs.data import DataConfig
+from moegs.files import replacing
+from moegs.training.experts import ExpertTraining
+from moegs.training.routing import RouterTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A whole run: the data, the experts one by one, the router over them."""
+
+    data: DataConfig
+    experts: tuple[ExpertTraining, ...]
+    router: RouterTraining = field(default_factory=RouterTraining)
+    seed: int = 0
+    parallel: int = 1
+    """How many experts train at once, each in a process of its own."""
+    threads: int = 1
+    """CPU threads of each of these processes. Two experts with one thread each train faster than one with two."""
+    save_every: int = 500
+    """Steps between two states from which a killed run goes on."""
+
+    def __post_init__(self) -> None:
+        if not self.experts:
+            raise ValueError("experts: none given; name at least one")
+        names = [expert.name for expert in self.experts]
+        for name in names:
+            if not name or names.count(name) > 1 or not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"experts: name '{name}'; give each its own, of letters, digits, - and _")
+        for key in ("parallel", "threads", "save_every"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
+
+
+def read(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
+    """The run that the YAML file at `path` describes; its data folder is taken relative to the file.
+
+    Raises ConfigError in one line for what does not fit; each override is "dotted.key=value".
+    """
+    run = config.load(TrainConfig, path, overrides)
+    return replace(run, data=replace(run.data, path=(path.parent / run.data.path).resolve()))
+
+
+def write(run: TrainConfig, path: Path) -> None:
+    """Writes the full config, defaults included, to `path`."""
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config.dump(run), sort_keys=False))
+
+
+def difference(ours: TrainConfig, path: Path) -> str | None:
+    """The first key in which the config at `path` is not ours, as "key: theirs there, ours here"; None when equal."""
+    theirs = yaml.safe_load(path.read_text())
+    flat_ours, flat_theirs = _flat(config.dump(ours)), _flat(theirs)
+    for key in {**flat_ours, **flat_theirs}:
+        if flat_ours.get(key) != flat_theirs.get(key):
+            return f"{key}: {flat_theirs.get(key)} there, {flat_ours.get(key)} here"
+    return None
+
+
+def _flat(values: object, prefix: str = "") -> dict[str, object]:
+    if isinstance(values, dict) and values:
+        parts = [_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in values.items()]
+    elif isinstance(values, list) and values:
+        parts = [_flat(value, f"{prefix}[{i}]") for i, value in enumerate(values)]
+    else:
+        return {prefix: values}
+    return {key: value for part in parts for key, value in part.items()}

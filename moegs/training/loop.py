@@ -1,0 +1,229 @@
+"""The loop that trains anything here: steps, rates, progress, and a state from which a killed run goes on."""
+
+import math
+import pickle
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer, RAdam
+
+from moegs.experts.base import Rate
+from moegs.files import replacing
+from moegs.training.events import Event, Progress, Resumed
+
+OnEvent = Callable[[Event], None]
+
+REPORT_SECONDS = 0.5
+"""At least this long between two Progress events."""
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on, told in one line."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One picture of what is trained, and how far it is from its photo."""
+
+    loss: Float[Tensor, ""]
+    picture: Float[Tensor, "H W 3"]
+    photo: Float[Tensor, "H W 3"]
+
+
+class Trainee(ABC):
+    """What the loop trains: an expert alone, or a router over frozen experts."""
+
+    name: str
+    module: nn.Module
+    """Whose parameters learn."""
+    optimizer: Optimizer
+    rates: Sequence[Rate]
+    """One per parameter group of the optimizer, in order."""
+    extent: float
+    """Of the scene, world units."""
+
+    @abstractmethod
+    def attempt(self, step: int, camera: int, frame: int) -> Attempt:
+        """Renders what the rig's camera number `camera` saw at `frame`, and compares."""
+
+    @abstractmethod
+    def after_backward(self) -> None:
+        """Called while the gradients of a step are there."""
+
+    @abstractmethod
+    def after_step(self, step: int) -> None:
+        """Called when the parameters have moved."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of its own that the next step depends on, but the optimizer: tensors and plain values."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up the state of an earlier sitting, before the optimizer's is taken up."""
+
+    @property
+    @abstractmethod
+    def gaussians(self) -> int:
+        """How many there are now."""
+
+
+def make_optimizer(module: nn.Module, rates: Sequence[Rate], kind: str) -> Optimizer:
+    """An optimizer with one parameter group per rate. `kind` is "adam" or "radam".
+
+    Raises ValueError when a trainable parameter is named by no rate, or by two.
+    """
+    left = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    groups = []
+    for rate in rates:
+        names = [name for name in left if any(_names(pattern, name) for pattern in rate.parameters)]
+        if not names:
+            raise ValueError(f"rates: {rate.parameters} names no parameter that is left")
+        groups.append({"params": [left.pop(name) for name in names]})
+    if left:
+        raise ValueError(f"rates: none for parameter '{next(iter(left))}'")
+    if kind == "radam":
+        return RAdam(groups, eps=1e-15, foreach=True)
+    return Adam(groups, eps=1e-15, fused=True)
+
+
+class Shuffled:
+    """Pairs of camera and frame, each once in a random order, then again in another."""
+
+    def __init__(self, cameras: Sequence[int], frames: int) -> None:
+        self.pairs = [(camera, frame) for camera in cameras for frame in range(frames)]
+        self.order = torch.empty(0, dtype=torch.long)
+        self.place = 0
+
+    def draw(self) -> tuple[int, int]:
+        """The next camera and frame; the order comes from torch's global generator."""
+        if self.place == len(self.order):
+            self.order, self.place = torch.randperm(len(self.pairs)), 0
+        self.place += 1
+        return self.pairs[int(self.order[self.place - 1])]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and from where a loop trains."""
+
+    steps: int
+    seed: int
+    state_file: Path
+    """Where the loop puts its state down, and takes it up where there is one."""
+    save_every: int
+    """Steps between two states."""
+
+
+def run(trainee: Trainee, draws: Shuffled, plan: Plan, on_event: OnEvent) -> float:
+    """Trains to the end of `plan`; the seconds that all sittings took.
+
+    A run that is killed and started again gives the same result as one that was not. Raises TrainingError when a loss
+    or gradient is not finite.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(plan.seed)
+        step, before = _take_up(trainee, draws, plan.state_file)
+        if step:
+            on_event(Resumed(trainee.name, step))
+        meter = _Meter(trainee, plan.steps, before, on_event)
+        while step < plan.steps:
+            loss, psnr = _one_step(trainee, step, *draws.draw())
+            step += 1
+            meter.note(step, loss, psnr)
+            if step % plan.save_every == 0 or step == plan.steps:
+                _put_down(trainee, draws, step, meter.seconds, plan.state_file)
+        return meter.seconds
+
+
+def _one_step(trainee: Trainee, step: int, camera: int, frame: int) -> tuple[float, float]:
+    for settings, rate in zip(trainee.optimizer.param_groups, trainee.rates, strict=True):
+        settings["lr"] = rate.at(step, trainee.extent)
+    attempt = trainee.attempt(step, camera, frame)
+    loss = attempt.loss.item()
+    if not math.isfinite(loss):
+        raise TrainingError(f"{trainee.name}: the loss became {loss} at step {step}; lower the rates")
+    trainee.optimizer.zero_grad()
+    attempt.loss.backward()
+    _check_gradients(trainee, step)
+    trainee.after_backward()
+    trainee.optimizer.step()
+    trainee.after_step(step + 1)
+    error = (attempt.picture.detach().clamp(0, 1) - attempt.photo).square_().mean()
+    return loss, -10 * math.log10(max(error.item(), 1e-10))
+
+
+def _check_gradients(trainee: Trainee, step: int) -> None:
+    gradients = {name: p.grad for name, p in trainee.module.named_parameters() if p.grad is not None}
+    if bool(nn.utils.get_total_norm(gradients.values()).isfinite()):
+        return
+    for name, gradient in gradients.items():
+        if not bool(gradient.isfinite().all()):
+            raise TrainingError(
+                f"{trainee.name}: the gradient of '{name}' is not finite at step {step}; lower its rate"
+            )
+
+
+def _put_down(trainee: Trainee, draws: Shuffled, step: int, seconds: float, path: Path) -> None:
+    contents = {
+        "step": step,
+        "seconds": seconds,
+        "trainee": trainee.state_dict(),
+        "optimizer": trainee.optimizer.state_dict(),
+        "order": draws.order,
+        "place": draws.place,
+        "random": torch.get_rng_state(),
+    }
+    with replacing(path) as temporary:
+        torch.save(contents, temporary)
+
+
+def _take_up(trainee: Trainee, draws: Shuffled, path: Path) -> tuple[int, float]:
+    if not path.exists():
+        return 0, 0.0
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        raise TrainingError(f"{path}: not a training state of moegs; remove it to start {trainee.name} anew") from None
+    trainee.load_state_dict(state["trainee"])
+    trainee.optimizer.load_state_dict(state["optimizer"])
+    draws.order, draws.place = state["order"], state["place"]
+    torch.set_rng_state(state["random"])
+    return state["step"], state["seconds"]
+
+
+def _names(pattern: str, name: str) -> bool:
+    return name.startswith(pattern) if pattern.endswith(".") else name == pattern
+
+
+class _Meter:
+    """Sums losses and PSNRs up to the next report."""
+
+    def __init__(self, trainee: Trainee, steps: int, before: float, on_event: OnEvent) -> None:
+        self.trainee, self.steps, self.before, self.on_event = trainee, steps, before, on_event
+        self.start = self.reported = time.monotonic()
+        self.losses: list[float] = []
+        self.psnrs: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+    def note(self, step: int, loss: float, psnr: float) -> None:
+        self.losses.append(loss)
+        self.psnrs.append(psnr)
+        now = time.monotonic()
+        if now - self.reported < REPORT_SECONDS and step < self.steps:
+            return
+        self.reported = now
+        count = len(self.losses)
+        means = sum(self.losses) / count, sum(self.psnrs) / count
+        self.on_event(Progress(self.trainee.name, step, self.steps, *means, self.trainee.gaussians, self.seconds))
+        self.losses, self.psnrs = [], []
