@@ -46,7 +46,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     contents = {
         "format": FORMAT,
         "version": VERSION,
-        "experts": [_pack_expert(name, expert) for name, expert in zip(mixture.names, mixture.experts, strict=True)],
+        "experts": [_pack_expert(name, expert) for name, expert in zip(mixture.names, mixture.members, strict=True)],
         "router": mixture.router
         and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router)},
         "scene": _pack_rig(mixture.rig),
@@ -116,8 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
     return contents
 
 
-def _pack_expert(name: str, expert: nn.Module) -> dict[str, Any]:
-    assert isinstance(expert, Expert)
+def _pack_expert(name: str, expert: Expert) -> dict[str, Any]:
     return {
         "kind": expert.config.kind,
         "name": name,

@@ -1,0 +1,5 @@
+"""`python -m moegs`."""
+
+from moegs.cli import main
+
+main()

@@ -1,0 +1,240 @@
+"""The command `moegs`: a few thin verbs over the core."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.extras import SubcommandApp
+
+import moegs
+from moegs import checkpoint, demo, evaluation, export, reports, system, views
+from moegs.mixture import Mixture
+from moegs.router import MuteRule
+from moegs.system import Device
+
+app = SubcommandApp()
+
+
+@dataclass(frozen=True)
+class ShotOptions:
+    """What to draw; the browser has a control for each."""
+
+    camera: str = "test:0"
+    """A camera of the data set: test:0, train:3 or its own name."""
+    time: str = "0"
+    """A frame number such as 12, or seconds such as 0.4s."""
+    view: str = "rgb"
+    """rgb, expert:NAME, gate:NAME, gates, gate-argmax, gate-entropy, depth or alpha."""
+    size: tuple[int, int] | None = None
+    """Width and height of the picture; the camera's own when left out."""
+    mute: tuple[str, ...] = ()
+    """Names of experts to leave out."""
+    solo: tuple[str, ...] = ()
+    """Names of the only experts to keep."""
+    mute_rule: MuteRule = "renormalize"
+    """A muted expert's share is spread over the others, lost (keep), or given to the next best (reroute)."""
+    temperature: float | None = None
+    """Divides the router's logits; the router's own when left out."""
+
+    def shot(self, mixture: Mixture) -> views.Shot:
+        """The shot of `mixture` that these options describe; raises ValueError for what it does not have."""
+        rig = mixture.rig
+        camera = rig.cameras[rig.find(self.camera)]
+        return views.Shot(
+            camera=camera if self.size is None else camera.fitted(*self.size),
+            t=rig.timeline.parse(self.time),
+            view=self.view,
+            active=self._active(mixture.names),
+            mute_rule=self.mute_rule,
+            temperature=self.temperature,
+        )
+
+    def _active(self, names: tuple[str, ...]) -> tuple[bool, ...] | None:
+        for name in (*self.mute, *self.solo):
+            if name not in names:
+                raise ValueError(f"expert '{name}': this checkpoint has {', '.join(names)}")
+        if not self.mute and not self.solo:
+            return None
+        return tuple(name not in self.mute and (not self.solo or name in self.solo) for name in names)
+
+
+@dataclass(frozen=True)
+class TurntableOptions:
+    """A video around the middle of the scene, instead of one picture."""
+
+    turntable: float | None = None
+    """Degrees to turn; makes OUT an .mp4 (H.264)."""
+    seconds: float = 6.0
+    """How long the video is."""
+    fps: float = 30.0
+    """Frames per second of the video."""
+    running: bool = False
+    """Let time run on from --time, again from the start after the last frame; else it stands still."""
+
+
+CheckpointPath = Positional[Annotated[Path, arg(metavar="CKPT")]]
+
+
+@app.command
+def render(
+    path: CheckpointPath,
+    /,
+    out: Path,
+    shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
+    video: OmitArgPrefixes[TurntableOptions] = TurntableOptions(),
+    device: Device = "auto",
+    force: bool = False,
+) -> None:
+    """Draw one picture of CKPT into OUT (.png), or a turntable video (.mp4): the same pixels as in the browser.
+
+    Args:
+        path: A trained mixture.
+        out: The file to write; it must not exist unless --force.
+        device: Where to compute.
+        force: Overwrite OUT.
+    """
+    _refuse_existing(out, force)
+    mixture = _load(path, device).mixture
+    wanted = shot.shot(mixture)
+    if video.turntable is None:
+        _want_suffix(out, ".png")
+        export.write_png(mixture, wanted, out)
+        print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
+        return
+    _want_suffix(out, ".mp4")
+    camera = wanted.camera
+    width, height = export.even(camera.width, camera.height)
+    if (width, height) != (camera.width, camera.height):
+        print(
+            f"{camera.width}x{camera.height} is odd, which H.264 cannot hold: rounded to {width}x{height}",
+            file=sys.stderr,
+        )
+        wanted = replace(wanted, camera=camera.fitted(width, height))
+    shots = export.turntable_shots(mixture, wanted, video.turntable, video.seconds, video.fps, video.running)
+    with _progress("frames") as advance:
+        export.write_video(mixture, shots, video.fps, out, lambda done: advance(done, len(shots)))
+    print(f"{out}: {wanted.view}, {len(shots)} frames of {width}x{height} at {video.fps:g} fps")
+
+
+@app.command
+def info(
+    path: Positional[Annotated[Path | None, arg(metavar="[CKPT]")]] = None,
+    /,
+    machine: Annotated[bool, arg(name="system")] = False,
+    json: Path | None = None,
+) -> None:
+    """Tell what is inside CKPT (the bundled demo when left out), or with --system what this machine offers.
+
+    Args:
+        path: A trained mixture.
+        machine: Report Python, torch, CUDA, nvcc, gsplat, numba and their caches instead.
+        json: Also write the facts as JSON to this file; - writes JSON alone to standard output.
+    """
+    if machine:
+        facts = system.report()
+        reports.tell(json, facts, lambda console: console.print(reports.two_columns(facts)))
+        return
+    place = demo.path() if path is None else path
+    contents = reports.facts_of(place)
+    reports.tell(json, contents, lambda console: reports.print_facts(console, place, contents))
+
+
+@app.command(name="eval")
+def evaluate(
+    path: CheckpointPath,
+    /,
+    data: Path,
+    split: Literal["test", "train"] = "test",
+    every: int = 1,
+    device: Device = "auto",
+    json: Path | None = None,
+) -> None:
+    """Score CKPT on its data set: every expert, the mixture, the plain average and the per-pixel oracle.
+
+    Args:
+        path: A trained mixture.
+        data: The folder of the data set that it was trained on.
+        split: Which cameras to score.
+        every: Score each this many frames.
+        device: Where to compute.
+        json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
+    """
+    from moegs.data import DataConfig, load_scene
+
+    if every < 1:
+        raise ValueError(f"--every {every}: give 1 or more")
+    mixture = _load(path, device).mixture
+    scene = load_scene(DataConfig(path=data))
+    with _progress("pictures") as advance:
+        scores = evaluation.evaluate(mixture, scene, split, every, advance)
+    reports.tell(json, asdict(scores), lambda console: console.print(reports.score_table(scores)))
+
+
+@app.command
+def train(
+    config: Positional[Annotated[Path, arg(metavar="CONFIG")]],
+    /,
+    out: Path,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Train the mixture that CONFIG (YAML) describes into the folder OUT; run it again to go on where it stopped.
+
+    Args:
+        config: A training configuration, such as configs/demo.yaml.
+        out: The run's folder: configuration, one checkpoint per expert, and mixture.pt at the end.
+        set: Changes to the configuration, as key=value: --set router.steps=500 seed=1.
+    """
+    from moegs import config as configs
+    from moegs.training import TrainConfig
+    from moegs.training import train as run
+    from moegs.training.progress import show
+
+    settings = configs.load(TrainConfig, config, set)
+    with show() as on_event:
+        written = run(settings, config.parent, out, on_event)
+    print(f"{written}: look at it with: moegs-view {written}")
+
+
+def main() -> None:
+    """Runs the command line: exit code 0 done, 1 an expected failure in one line on stderr, 2 wrong usage."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"moegs {moegs.__version__}")
+        return
+    try:
+        app.cli(prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them.")
+    except ValueError as error:
+        print(f"moegs: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("moegs: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _load(path: Path, where: Device) -> checkpoint.Checkpoint:
+    return checkpoint.load(path, system.device(where))
+
+
+def _refuse_existing(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise ValueError(f"{out}: exists already; choose another name or add --force")
+
+
+def _want_suffix(out: Path, suffix: str) -> None:
+    if out.suffix.lower() != suffix:
+        raise ValueError(f"{out}: this writes a {suffix} file; name it {out.with_suffix(suffix).name}")
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, silent when that is not a terminal; the block calls what it gets with (done, of how many)."""
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

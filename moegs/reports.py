@@ -1,0 +1,85 @@
+"""Reports: what the verbs found, as tables for people and as JSON for programs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from moegs import checkpoint, evaluation, views
+from moegs.files import replacing
+
+
+def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], None]) -> None:
+    """`facts` for people on stdout, and as JSON into `target`; where that is -, JSON alone goes to stdout."""
+    alone = target is not None and str(target) == "-"
+    human(Console(stderr=alone))
+    if alone:
+        print(json.dumps(facts, indent=2))
+    elif target is not None:
+        with replacing(target) as temporary:
+            temporary.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    loaded = checkpoint.load(path)
+    mixture, rig = loaded.mixture, loaded.mixture.rig
+    experts = zip(mixture.names, mixture.members, strict=True)
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "experts": [
+            {"name": name, "kind": expert.config.kind, "gaussians": len(expert), "step": expert.step}
+            for name, expert in experts
+        ],
+        "router": None if mixture.router is None else {"temperature": mixture.temperature},
+        "frames": rig.timeline.frames,
+        "fps": rig.timeline.fps,
+        "cameras": {"train": len(rig.train), "test": len(rig.test)},
+        "size": [rig.cameras[0].width, rig.cameras[0].height],
+        "views": views.ids(mixture),
+        "scores": loaded.scores,
+        "provenance": loaded.provenance,
+    }
+
+
+def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
+    table = Table(title=f"{path}, {facts['bytes'] / 1e6:.1f} MB")
+    for column in ("expert", "kind", "Gaussians", "steps"):
+        table.add_column(column, justify="left" if column in ("expert", "kind") else "right")
+    for expert in facts["experts"]:
+        table.add_row(expert["name"], expert["kind"], f"{expert['gaussians']:,}", f"{expert['step']:,}")
+    console.print(table)
+    router = facts["router"]
+    width, height = facts["size"]
+    cameras = facts["cameras"]
+    rows = {
+        "router": "none" if router is None else f"temperature {router['temperature']:g}",
+        "time": f"{facts['frames']} frames at {facts['fps']:g} fps",
+        "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
+        "views": " ".join(facts["views"]),
+        **{str(key): str(value) for key, value in facts["provenance"].items()},
+    }
+    console.print(two_columns(rows))
+
+
+def two_columns(rows: dict[str, Any]) -> Table:
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        table.add_row(f"[bold]{name}", str(value))
+    return table
+
+
+def score_table(scores: evaluation.Scores) -> Table:
+    table = Table(title=f"{scores.split} split, {scores.pictures} pictures")
+    for column in ("", "PSNR dB", "SSIM", "mean gate"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, score in scores.experts.items():
+        table.add_row(name, f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{scores.gates[name]:.1%}")
+    table.add_section()
+    for name in ("mixture", "average", "oracle"):
+        score = getattr(scores, name)
+        table.add_row(name, f"{score.psnr:.2f}", f"{score.ssim:.4f}", "")
+    return table
