@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -92,7 +93,10 @@ class ExpertConfig(ABC):
         """An expert with as many rows as `tensors` have, ready for `load_state_dict`; values are yet to come."""
 
 
-class Expert(nn.Module, ABC):
+Config = TypeVar("Config", bound=ExpertConfig, covariant=True)
+
+
+class Expert(nn.Module, ABC, Generic[Config]):
     """A dynamic scene: ask it for its Gaussians at a time."""
 
     groups: nn.ModuleDict
@@ -106,10 +110,10 @@ class Expert(nn.Module, ABC):
     """What it was trained against and is to be shown over."""
     step: int
     """How far it has been trained; set by `begin_step`."""
-    config: ExpertConfig
+    config: Config
     """What it was built from."""
 
-    def __init__(self, config: ExpertConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config, self.step = config, 0
         self.lowpass, self.near, self.far = config.lowpass, config.near, config.far

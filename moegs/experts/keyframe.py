@@ -1,0 +1,239 @@
+"""The keyframe expert: still Gaussians that drift, and moving ones between keyframes (Ex4DGS, arXiv 2410.15629)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import floor
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from moegs import rotations
+from moegs.experts import canonical
+from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
+from moegs.experts.canonical import CanonicalRates, Deltas
+from moegs.gaussians import Gaussians, LowPass, Points, concatenate
+
+FULL_WIDTH = 2.36
+"""Of a normal curve at half its height, in standard deviations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticRates(CanonicalRates):
+    """Learning rates of the static group, as published for N3V."""
+
+    quats: Decay = Decay(1e-5)
+    displacements: Decay = Decay(1e-4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicRates:
+    """Learning rates of the dynamic group, as published for N3V."""
+
+    key_means: Decay = Decay(1.6e-4)
+    """Per unit of scene extent."""
+    key_quats: Decay = Decay(1e-3)
+    log_scales: Decay = Decay(5e-3)
+    logit_opacities: Decay = Decay(0.01)
+    sh0: Decay = Decay(2.5e-3)
+    shN: Decay = Decay(2.5e-3 / 20)  # noqa: N815  (the field's name for the bases above degree 0)
+    time_centers: Decay = Decay(0.01)
+    log_time_widths: Decay = Decay(1e-4)
+
+    def of(self, group: str) -> list[Rate]:
+        """The rates of the parameters of `group`."""
+        return [
+            getattr(self, f.name).of(f"groups.{group}.{f.name}", times_extent=f.name == "key_means")
+            for f in fields(self)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyframeConfig(ExpertConfig):
+    """The defaults are those published for N3V."""
+
+    kind: Literal["keyframe"] = "keyframe"
+    lowpass: LowPass = LowPass(blur=0.1, compensated=True)
+    interval: int = 10
+    """Frames from one key to the next."""
+    time_pad: int = 2
+    """Frames that the keys begin before the first frame, beside one whole interval."""
+    fade_pad: float = 3.0
+    """Frames that every fade lasts at least, as its full width at half height."""
+    dynamic_share: float = 0.3
+    """Share of the points, drawn at random, that start with keys; the others start static."""
+    log_time_width: float = 2.0
+    """Of every fade at the start and after a split, in intervals."""
+    center_margin: float = 1.0
+    """Frames inside the clip at which the centres in time of children are held; negative: outside."""
+    displacement_weight: float = 1e-4
+    """Of the mean logarithm of the static Gaussians' displacements."""
+    motion_weight: float = 1e-4
+    """Of the mean distance from the first key to the others, world units."""
+    penalty_start: int = 500
+    """Step from which the two count."""
+    static_rates: StaticRates = field(default_factory=StaticRates)
+    dynamic_rates: DynamicRates = field(default_factory=DynamicRates)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.interval < 1 or self.time_pad < 0 or self.fade_pad <= 0:
+            raise ValueError("interval must be at least 1, time_pad at least 0, fade_pad more than 0")
+        if not 0 <= self.dynamic_share <= 1:
+            raise ValueError(f"dynamic_share: got {self.dynamic_share:g}, expected 0 to 1")
+
+    @property
+    def shift(self) -> int:
+        """Frames from key 0 to the first frame of the clip."""
+        return self.time_pad + self.interval
+
+    def start(self, points: Points, frames: int, views: int) -> "KeyframeExpert":
+        """As the base class says. The dynamic Gaussians stand still at first and show from before the first frame to
+        after the last; the published training makes all of them out of static ones as it goes."""
+        rows = canonical.start(points, self)
+        order = torch.randperm(len(points.means), device=points.means.device)
+        count = round(self.dynamic_share * len(order))
+        moving = {name: tensor[order[:count]] for name, tensor in rows.items()}
+        still = {name: tensor[order[count:]] for name, tensor in rows.items()}
+        keys = floor((frames + self.shift) / self.interval) + 3
+        static = still | {"displacements": torch.zeros_like(still["means"])}
+        dynamic = {
+            "key_means": moving.pop("means")[:, None].repeat(1, keys, 1),
+            "key_quats": moving.pop("quats")[:, None].repeat(1, keys, 1),
+            **moving,
+            "time_centers": points.means.new_tensor(self._centers(frames, -1)).repeat(count, 1),
+            "log_time_widths": points.means.new_full((count, 2), self.log_time_width),
+        }
+        groups = {"static": canonical.parameters(static), "dynamic": canonical.parameters(dynamic)}
+        return KeyframeExpert(self, groups, frames)
+
+    def empty(self, tensors: Mapping[str, Tensor]) -> "KeyframeExpert":
+        stored = tensors.get("groups.dynamic.key_means")
+        keys = 0 if stored is None or stored.ndim < 2 else stored.shape[1]
+        rows = canonical.shapes(self.sh_degree)
+        static = rows | {"displacements": (3,)}
+        dynamic = {name: shape for name, shape in rows.items() if name not in ("means", "quats")} | {
+            "key_means": (keys, 3),
+            "key_quats": (keys, 4),
+            "time_centers": (2,),
+            "log_time_widths": (2,),
+        }
+        groups = {
+            "static": canonical.empty(tensors, "static", static),
+            "dynamic": canonical.empty(tensors, "dynamic", dynamic),
+        }
+        return KeyframeExpert(self, groups, 0)
+
+    def _centers(self, frames: float, margin: float) -> tuple[float, float]:
+        """The instants `margin` frames inside the first and the last frame, in intervals from key 0."""
+        return (self.shift + margin) / self.interval, (self.shift + frames - 1 - margin) / self.interval
+
+
+class KeyframeExpert(Expert[KeyframeConfig]):
+    """Static Gaussians drift along a line. Dynamic ones follow Catmull-Rom paths and slerps through their keys, and
+    fade in before and out after two instants."""
+
+    frames: Float[Tensor, ""]
+    """Of the clip: t = 1 is this frame."""
+    duration: Float[Tensor, ""]
+    """Frames in which a static Gaussian drifts by its displacement: those of the clip, more in some published files."""
+
+    def __init__(self, config: KeyframeConfig, groups: Mapping[str, nn.ParameterDict], frames: int) -> None:
+        super().__init__(config)
+        self.groups = nn.ModuleDict(groups)
+        self.register_buffer("frames", torch.tensor(float(frames)))
+        self.register_buffer("duration", torch.tensor(float(frames)))
+
+    def at(self, t: float, view: int | None = None) -> Gaussians:
+        frame = t * float(self.frames)
+        return concatenate([self._static(frame), self._dynamic(frame)])
+
+    def rates(self) -> list[Rate]:
+        static, dynamic = self.config.static_rates, self.config.dynamic_rates
+        return [
+            *static.of("static"),
+            static.displacements.of("groups.static.displacements"),
+            *dynamic.of("dynamic"),
+        ]
+
+    def penalty(self) -> Float[Tensor, ""]:
+        config, total = self.config, self.background.new_zeros(())
+        if self.step < config.penalty_start:
+            return total
+        displacements, keys = self.group("static")["displacements"], self.group("dynamic")["key_means"]
+        if len(displacements):
+            total = total + config.displacement_weight * torch.log(displacements.norm(dim=-1) + 1e-3).mean()
+        if len(keys):
+            total = total + config.motion_weight * (keys[:, 1:] - keys[:, :1]).norm(dim=-1).mean()
+        return total
+
+    def split(self, group: str, rows: Int[Tensor, " R"], n: int) -> dict[str, Float[Tensor, "..."]]:
+        if group == "static":
+            return canonical.split(self.group(group), rows, n)
+        children = canonical.clone(self.group(group), rows, n)
+        # One draw for all keys, turned with each of them; twice as wide as a static parent's, as published.
+        offsets = canonical.scatter(children, spread=2.0)[:, None, :, None]
+        children["key_means"] = children["key_means"] + (rotations.matrix(children["key_quats"]) @ offsets).squeeze(-1)
+        children["log_scales"] = canonical.shrunk(children["log_scales"], n)
+        return self._refaded(children)
+
+    def clone(self, group: str, rows: Int[Tensor, " R"]) -> dict[str, Float[Tensor, "..."]]:
+        children = canonical.clone(self.group(group), rows)
+        return children if group == "static" else self._refaded(children)
+
+    def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
+        """Nothing is computed from the rows alone."""
+
+    def _static(self, frame: float) -> Gaussians:
+        rows = self.group("static")
+        drift = rows["displacements"] * (frame / float(self.duration))
+        return canonical.activate(rows, self.active_sh_degree, Deltas(means=drift))
+
+    def _dynamic(self, frame: float) -> Gaussians:
+        rows = self.group("dynamic")
+        place = (frame + self.config.shift) / self.config.interval
+        key = min(max(floor(place), 1), rows["key_means"].shape[1] - 3)
+        share = place - key
+        posed = {
+            **rows,
+            "means": catmull_rom(rows["key_means"][:, key - 1 : key + 3], share),
+            "quats": rotations.slerp(rows["key_quats"][:, key], rows["key_quats"][:, key + 1], share),
+        }
+        gaussians = canonical.activate(posed, self.active_sh_degree, Deltas())
+        shown = fade(place, rows["time_centers"], rows["log_time_widths"], self.config.fade_pad / self.config.interval)
+        return Gaussians(gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities * shown, gaussians.sh)
+
+    def _refaded(self, children: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Children show at other instants than their parent, so that they can come to differ."""
+        config, centers = self.config, children["time_centers"]
+        apart = (centers[:, 1] - centers[:, 0]).abs() / 3
+        jitter = torch.randn_like(centers) * apart.clamp_min(2 / config.interval)[:, None]
+        low, high = config._centers(float(self.frames), config.center_margin)
+        children["time_centers"] = (centers + jitter).clamp(low, high)
+        children["log_time_widths"] = torch.full_like(children["log_time_widths"], config.log_time_width)
+        return children
+
+
+def catmull_rom(keys: Float[Tensor, "N 4 3"], share: float) -> Float[Tensor, "N 3"]:
+    """The point at `share` of the way from the second to the third of four keys, on the curve through all."""
+    u = share
+    weights = [-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, -(u**2) + u**3]
+    return torch.einsum("nkc,k->nc", keys, keys.new_tensor(weights) / 2)
+
+
+def fade(
+    place: float, centers: Float[Tensor, "N 2"], log_widths: Float[Tensor, "N 2"], least: float
+) -> Float[Tensor, " N"]:
+    """How much each Gaussian shows at `place`, all in intervals: 1 between its two centres, less outside.
+
+    Before and after, the distance is measured from the later centre, as published: before the earlier one, what is
+    seen jumps. A place equal to a centre counts as neither between nor after it. `least`: full width at half height
+    of the shortest fade.
+    """
+    instant = centers.new_tensor(place)  # ties with stored centres are real: compare at their precision
+    first, last = centers.amin(dim=1), centers.amax(dim=1)
+    between = (instant > first) & (instant < last)
+    log_width = torch.where(instant > first, log_widths[:, 1], log_widths[:, 0])
+    squared = ((instant - last) / (torch.exp(log_width) + least / FULL_WIDTH)).square()
+    return torch.where(between, torch.ones_like(squared), torch.exp(-squared))
