@@ -164,7 +164,9 @@ class Expert(nn.Module, ABC, Generic[Config]):
 
     def group(self, name: str) -> Mapping[str, Float[Tensor, "..."]]:
         """The parameters of one group by their names, N rows each."""
-        return self.groups[name]  # type: ignore[return-value]
+        parameters = self.groups[name]
+        assert isinstance(parameters, nn.ParameterDict)
+        return dict(parameters.items())
 
     def counts(self) -> dict[str, int]:
         """How many Gaussians each group has."""
