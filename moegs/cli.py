@@ -104,7 +104,7 @@ def render(
     wanted = shot.shot(mixture)
     if video.turntable is None:
         _want_suffix(out, ".png")
-        export.write_png(mixture, wanted, out)
+        export.write_png(views.draw(mixture, wanted).burnt(), out, wanted.to_json())
         print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
         return
     _want_suffix(out, ".mp4")
@@ -116,9 +116,10 @@ def render(
             file=sys.stderr,
         )
         wanted = replace(wanted, camera=camera.fitted(width, height))
-    shots = export.turntable_shots(mixture, wanted, video.turntable, video.seconds, video.fps, video.running)
+    shots = views.turntable_shots(mixture, wanted, video.turntable, video.seconds, video.fps, video.running)
+    pictures = (views.draw(mixture, each).burnt() for each in shots)
     with _progress("frames") as advance:
-        export.write_video(mixture, shots, video.fps, out, lambda done: advance(done, len(shots)))
+        export.write_video(pictures, out, (width, height), video.fps, lambda done: advance(done, len(shots)))
     print(f"{out}: {wanted.view}, {len(shots)} frames of {width}x{height} at {video.fps:g} fps")
 
 

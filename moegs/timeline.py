@@ -31,7 +31,7 @@ class Timeline:
         """From the first frame to the end of the last."""
         return self.frames / self.fps
 
-    def t(self, frame: float) -> float:
+    def t(self, frame: int | float) -> float:
         """The time in [0, 1] of a frame number, which may lie between two frames."""
         if self.times is None:
             return frame / self.frames

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from moegs import config
-from moegs.cameras import Camera
+from moegs.cameras import Camera, turntable
 from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color
 from moegs.mixture import Mixture, MixtureRender
 from moegs.router import MuteRule
@@ -85,6 +85,27 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     number = mixture.names.index(name) if name else 0
     pixels, legend = view.paint(mixture, render, number)
     return Drawing(pixels, _annotated(legend, mixture, shot), render)
+
+
+def turntable_shots(
+    mixture: Mixture, shot: Shot, degrees: float, seconds: float, fps: float, running: bool
+) -> list[Shot]:
+    """`shot` carried around the middle of the scene: one shot per video frame.
+
+    `running`: time goes on from the shot's own as fast as it was filmed, and starts again after the last frame; else it
+    stands still. Raises ValueError when there is no frame to draw.
+    """
+    count = round(seconds * fps)
+    if count < 1:
+        raise ValueError(f"turntable: {seconds:g} s at {fps:g} fps has no frame; make it longer")
+    rig, timeline = mixture.rig, mixture.rig.timeline
+    cameras = turntable(shot.camera, rig.target.to(shot.camera.K), rig.up.to(shot.camera.K), degrees, count)
+    start = timeline.frame(shot.t)
+    frames = [(start + i * timeline.fps / fps) % timeline.frames if running else start for i in range(count)]
+    return [
+        replace(shot, camera=camera, t=timeline.t(min(frame, timeline.frames - 1)))
+        for camera, frame in zip(cameras, frames, strict=True)
+    ]
 
 
 def ids(mixture: Mixture) -> list[str]:
