@@ -1,6 +1,6 @@
 """TrainConfig: all that decides a run, from one YAML file."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -37,15 +37,6 @@ class TrainConfig:
         for key in ("parallel", "threads", "save_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
-
-
-def read(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
-    """The run that the YAML file at `path` describes; its data folder is taken relative to the file.
-
-    Raises ConfigError in one line for what does not fit; each override is "dotted.key=value".
-    """
-    run = config.load(TrainConfig, path, overrides)
-    return replace(run, data=replace(run.data, path=(path.parent / run.data.path).resolve()))
 
 
 def write(run: TrainConfig, path: Path) -> None:

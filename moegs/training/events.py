@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ class Scored:
     """A phase was measured on cameras that did not train it."""
 
     name: str
-    scores: dict[str, Any]
+    split: str
+    """Which cameras: "test", or "validation" for training cameras kept from it."""
+    psnr: float
+    """Mean over their pictures, dB."""
 
 
 @dataclass(frozen=True)

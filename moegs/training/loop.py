@@ -24,7 +24,7 @@ REPORT_SECONDS = 0.5
 """At least this long between two Progress events."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ValueError):
     """A run that cannot go on, told in one line."""
 
 
@@ -98,9 +98,14 @@ class Shuffled:
     """Pairs of camera and frame, each once in a random order, then again in another."""
 
     def __init__(self, cameras: Sequence[int], frames: int) -> None:
+        self.cameras, self.frames = tuple(cameras), frames
         self.pairs = [(camera, frame) for camera in cameras for frame in range(frames)]
         self.order = torch.empty(0, dtype=torch.long)
         self.place = 0
+
+    def again(self) -> "Shuffled":
+        """The same pairs from the start."""
+        return Shuffled(self.cameras, self.frames)
 
     def draw(self) -> tuple[int, int]:
         """The next camera and frame; the order comes from torch's global generator."""

@@ -1,45 +1,47 @@
 """A run's events as progress bars in a terminal, or as a plain line now and then where there is none."""
 
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from moegs.training.events import Event, Progress, Resumed, Saved, Scored, Skipped
+from moegs.training.loop import OnEvent
 
 LINE_SECONDS = 30.0
 """Between two lines of one phase where the output is no terminal."""
 
 
-class Reporter:
-    """Shows events; use it as a context manager, and as the `on_event` of a run."""
+@contextmanager
+def show(console: Console | None = None) -> Iterator[OnEvent]:
+    """What to call with each event of a run; on standard error unless `console` says otherwise."""
+    reporter = Reporter(console or Console(stderr=True))
+    with reporter.bars:
+        yield reporter.tell
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+
+class Reporter:
+    """Shows events on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
+            console=console,
+            disable=not console.is_terminal,
         )
         self.tasks: dict[str, TaskID] = {}
         self.printed: dict[str, float] = {}
 
-    def __enter__(self) -> "Reporter":
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
-
-    def __call__(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Shows `event`."""
         if isinstance(event, Progress):
             self._progress(event)
         else:
@@ -72,6 +74,4 @@ def _line(event: Resumed | Skipped | Scored | Saved) -> str:
         return f"{event.name}: finished before, {event.path}"
     if isinstance(event, Saved):
         return f"{event.name}: saved, {event.path}"
-    return f"{event.name}: " + ", ".join(
-        f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}" for name, value in event.scores.items()
-    )
+    return f"{event.name}: {event.split} {event.psnr:.2f} dB"

@@ -91,7 +91,7 @@ class RouterTrainee(Trainee):
 
     @property
     def gaussians(self) -> int:
-        return sum(len(weights) for weights in self.module.static)
+        return sum(len(expert) for expert in self.mixture.members)
 
 
 @torch.no_grad()
