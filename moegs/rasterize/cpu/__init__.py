@@ -1,0 +1,128 @@
+"""The rasterizer for machines without a GPU: numba kernels with gradients of their own, for `moegs.rasterize`.
+
+Projection (projection.py), one sort by depth and lists per tile (tiles.py), blending (compositing.py); autograd.py
+makes two differentiable steps of them. Equal results for an equal number of threads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moegs import harmonics
+from moegs.cameras import Camera, pinhole
+from moegs.gaussians import Gaussians
+from moegs.rasterize import Layer, RenderResult
+from moegs.rasterize.cpu.autograd import Composite, Project, View
+
+
+def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
+    """All `layers` from one `camera`, as `moegs.rasterize.rasterize` promises.
+
+    `means2d` has a row for every Gaussian of the layers in order, whether drawn or not. Raises ValueError for a tensor
+    that is not float32.
+    """
+    for layer in layers:
+        _refuse_other_types(layer)
+    layers = [_without_broken(layer) for layer in layers]
+    gaussians = [layer.gaussians for layer in layers]
+    means2d, footprints, depths, bounds, radii = Project.apply(
+        _joined([g.means for g in gaussians]),
+        _joined([g.quats for g in gaussians]),
+        _joined([g.scales for g in gaussians]),
+        _joined([g.opacities for g in gaussians]),
+        view := _view(layers, camera),
+    )
+    colors = _joined([_colors(g, camera) for g in gaussians])
+    features = _joined([_features(layer) for layer in layers])
+    images, features, alphas, depths = Composite.apply(
+        means2d, footprints, depths, bounds, radii, colors, features, view
+    )
+    return RenderResult(images, features, alphas, depths, means2d, radii, torch.arange(len(means2d)))
+
+
+def warm_up() -> None:
+    """Compiles every kernel, or loads it from numba's cache; seconds the first time, less than one later."""
+    one = Gaussians(
+        means=torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        scales=torch.full((1, 3), 0.1),
+        opacities=torch.full((1,), 0.5),
+        sh=torch.zeros(1, 1, 3),
+    )
+    rasterize([Layer(one)], pinhole(8, 8, 8.0)).images.sum().backward()
+
+
+def _tensors(layer: Layer) -> dict[str, Tensor]:
+    """What has a row for each Gaussian of the layer."""
+    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
+    return named if layer.features is None else named | {"features": layer.features}
+
+
+def _refuse_other_types(layer: Layer) -> None:
+    for name, tensor in _tensors(layer).items():
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            raise ValueError(
+                f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the CPU backend takes torch.float32 on cpu"
+            )
+
+
+def _without_broken(layer: Layer) -> Layer:
+    """The layer, with opacity 0 and zeros for every Gaussian that has a NaN or infinity anywhere.
+
+    So it is not drawn, and neither its values nor its gradients can spread.
+    """
+    tensors = _tensors(layer)
+    if all(tensor.detach().sum().isfinite() for tensor in tensors.values()):
+        return layer  # a sum is finite only if all are, and costs a tenth of asking each
+    sound: Bool[Tensor, " N"] = torch.stack(
+        [tensor.detach().isfinite().flatten(1).all(1) for tensor in _two_axes(tensors)]
+    ).all(0)
+    mended = {
+        name: torch.where(sound.view(-1, *[1] * (tensor.dim() - 1)), tensor, 0.0) for name, tensor in tensors.items()
+    }
+    features = mended.pop("features", None)
+    return replace(layer, gaussians=replace(layer.gaussians, **mended), features=features)
+
+
+def _two_axes(tensors: dict[str, Tensor]) -> list[Tensor]:
+    return [tensor.reshape(len(tensor), -1) for tensor in tensors.values()]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """The parts' rows one after the other, contiguous; nothing is copied where one part is so already."""
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).contiguous()
+
+
+def _colors(gaussians: Gaussians, camera: Camera) -> Float[Tensor, "N 3"]:
+    if gaussians.sh.shape[1] == 1:
+        return harmonics.color(gaussians.sh, gaussians.means)  # a constant: the direction does not count
+    return harmonics.color(gaussians.sh, torch.nn.functional.normalize(gaussians.means - camera.center, dim=-1))
+
+
+def _features(layer: Layer) -> Float[Tensor, "N C"]:
+    return layer.gaussians.means.new_zeros(len(layer.gaussians), 0) if layer.features is None else layer.features
+
+
+def _view(layers: Sequence[Layer], camera: Camera) -> View:
+    K = camera.K.detach()
+    channels = _features(layers[0]).shape[1]
+    backgrounds = np.zeros((len(layers), 3 + channels), np.float32)
+    for row, layer in zip(backgrounds, layers, strict=True):
+        if layer.background is not None:
+            row[:3] = layer.background.detach().numpy()
+        if layer.feature_background is not None:
+            row[3:] = layer.feature_background.detach().numpy()
+    settings = [[layer.lowpass.blur, layer.lowpass.compensated, layer.near, layer.far] for layer in layers]
+    pixels = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], camera.width, camera.height]
+    return View(
+        viewmat=np.ascontiguousarray(camera.viewmat.detach().numpy(), np.float32),
+        intrinsics=np.array([float(value) for value in pixels], np.float32),
+        size=(camera.height, camera.width),
+        layer_of=np.repeat(np.arange(len(layers), dtype=np.int32), [len(layer.gaussians) for layer in layers]),
+        settings=np.array(settings, np.float32),
+        backgrounds=backgrounds,
+    )

@@ -1,0 +1,128 @@
+"""The two steps of a rendering as torch sees them: projecting, then compositing.
+
+Two, so that the projected centres between them are a tensor of the graph, whose gradient density control reads.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32
+from torch import Tensor
+
+from moegs.rasterize.cpu import compositing, projection, tiles
+from moegs.rasterize.cpu.kernels import LOCK
+
+MAX_LANES = 16
+"""Threads that composite: in the backward pass each holds a gradient of every Gaussian, so more would cost memory."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What all Gaussians of one call share."""
+
+    viewmat: Float32[np.ndarray, "4 4"]
+    intrinsics: Float32[np.ndarray, " 6"]
+    """fx, fy, cx, cy, width, height; pixels."""
+    size: tuple[int, int]
+    """Height and width, pixels."""
+    layer_of: Int32[np.ndarray, " N"]
+    settings: Float32[np.ndarray, "E 4"]
+    """Each layer's blur (px^2), whether it is compensated (0 or 1), near and far (world units)."""
+    backgrounds: Float32[np.ndarray, "E 3+C"]
+    """Each layer's colour and feature values behind everything."""
+
+
+class Project(torch.autograd.Function):
+    """means, quats, scales, opacities, view -> what `projection.project` returns."""
+
+    @staticmethod
+    def forward(ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, view: View) -> Any:
+        with LOCK:
+            arrays = projection.project(
+                means.numpy(),
+                quats.numpy(),
+                scales.numpy(),
+                opacities.numpy(),
+                view.layer_of,
+                view.settings,
+                view.viewmat,
+                view.intrinsics,
+            )
+        means2d, footprints, depths, bounds, radii = map(torch.from_numpy, arrays)
+        ctx.save_for_backward(means, quats, scales, footprints, radii)
+        ctx.view = view
+        ctx.mark_non_differentiable(bounds, radii)
+        return means2d, footprints, depths, bounds, radii
+
+    @staticmethod
+    def backward(ctx: Any, *v_outputs: Tensor) -> Any:
+        v_means2d, v_footprints, v_depths = (v.contiguous().numpy() for v in v_outputs[:3])
+        means, quats, scales, footprints, radii = (saved.numpy() for saved in ctx.saved_tensors)
+        view = ctx.view
+        with LOCK:
+            gradients = projection.project_backward(
+                means,
+                quats,
+                scales,
+                view.layer_of,
+                view.settings,
+                view.viewmat,
+                view.intrinsics,
+                footprints,
+                radii,
+                v_means2d,
+                v_footprints,
+                v_depths,
+            )
+        return *map(torch.from_numpy, gradients), None
+
+
+class Composite(torch.autograd.Function):
+    """means2d, footprints, depths, bounds, radii, colors, features, view -> images, features, alphas, depths."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        means2d: Tensor,
+        footprints: Tensor,
+        depths: Tensor,
+        bounds: Tensor,
+        radii: Tensor,
+        colors: Tensor,
+        features: Tensor,
+        view: View,
+    ) -> Any:
+        lanes = min(numba.get_num_threads(), MAX_LANES)
+        height, width = view.size
+        grid = (len(view.settings), -(-height // tiles.TILE), -(-width // tiles.TILE))
+        with LOCK:
+            order = tiles.depth_order(depths.numpy(), radii.numpy())
+            starts, rows = tiles.bin_by_tile(order, means2d.numpy(), radii.numpy(), view.layer_of, grid, lanes)
+            splats = compositing.pack(
+                means2d.numpy(), footprints.numpy(), bounds.numpy(), colors.numpy(), features.numpy(), depths.numpy()
+            )
+            *pictures, ends = compositing.composite(starts, rows, splats, view.backgrounds, view.size, lanes)
+        ctx.walk = (starts, ends, rows, splats, view.backgrounds)
+        outputs = tuple(map(torch.from_numpy, pictures))
+        ctx.save_for_backward(*outputs)
+        ctx.lanes = lanes
+        ctx.set_materialize_grads(False)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *v_pictures: Tensor | None) -> Any:
+        pictures = [saved.numpy() for saved in ctx.saved_tensors]
+        given = [
+            np.zeros_like(picture) if v is None else v.contiguous().numpy()
+            for v, picture in zip(v_pictures, pictures, strict=True)
+        ]
+        # The last channel is z: where nobody asks for the depth's gradient, it is left out.
+        channels = 3 + pictures[1].shape[-1] + (v_pictures[3] is not None)
+        with LOCK:
+            v_splats = compositing.composite_backward(*ctx.walk, *pictures, *given, channels, ctx.lanes)
+            gradients = compositing.unpack(v_splats)
+        v_means2d, v_footprints, v_colors, v_features, v_depths = map(torch.from_numpy, gradients)
+        return v_means2d, v_footprints, v_depths, None, None, v_colors, v_features, None

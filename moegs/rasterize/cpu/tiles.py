@@ -1,0 +1,104 @@
+"""Which Gaussians each tile of each layer holds, nearest first: one sort by depth, then stable counting."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float32, Int32
+from numba import prange
+from numpy import ndarray
+
+from moegs.rasterize.cpu.kernels import inlined, parallel, serial
+
+TILE = 16
+"""Pixels along a side."""
+DIGIT_BITS = 11
+"""Three digits of 11 bits sort a float32."""
+
+
+@serial
+def depth_order(depths: Float32[ndarray, " N"], radii: Int32[ndarray, "N 2"]):
+    """The rows of the Gaussians that are drawn, nearest first, equals in their order (radix sort)."""
+    n = 0
+    rows = np.empty(depths.shape[0], np.int32)
+    for i in range(depths.shape[0]):
+        if radii[i, 0] > 0:
+            rows[n] = i
+            n += 1
+    rows, next_rows = rows[:n], np.empty(n, np.int32)
+    keys, next_keys = np.empty(n, np.uint32), np.empty(n, np.uint32)
+    bits = depths.view(np.uint32)  # positive floats sort as their bits do
+    for i in range(n):
+        keys[i] = bits[rows[i]]
+
+    mask = np.uint32((1 << DIGIT_BITS) - 1)
+    for digit in range(3):
+        shift = np.uint32(DIGIT_BITS * digit)
+        place = np.zeros((1 << DIGIT_BITS) + 1, np.int64)
+        for i in range(n):
+            place[((keys[i] >> shift) & mask) + 1] += 1
+        for value in range(1 << DIGIT_BITS):
+            place[value + 1] += place[value]
+        for i in range(n):
+            value = (keys[i] >> shift) & mask
+            next_keys[place[value]], next_rows[place[value]] = keys[i], rows[i]
+            place[value] += 1
+        keys, next_keys = next_keys, keys
+        rows, next_rows = next_rows, rows
+    return rows
+
+
+@inlined
+def _tiles_under(center, radius, count):
+    """The first tile that center +- radius touches along one axis, and the one after the last."""
+    per_pixel = np.float32(1 / TILE)
+    first = max(0, math.floor((center - radius) * per_pixel))
+    return first, min(count, math.ceil((center + radius) * per_pixel))
+
+
+@parallel
+def bin_by_tile(
+    order: Int32[ndarray, " M"],
+    means2d: Float32[ndarray, "N 2"],
+    radii: Int32[ndarray, "N 2"],
+    layer_of: Int32[ndarray, " N"],
+    grid,
+    chunks,
+):
+    """(starts, rows): tile i holds the Gaussians rows[starts[i]:starts[i + 1]], in `order`.
+
+    Tiles count through the picture's rows, then through the layers; `grid` is (layers, tiles down, tiles across). The
+    order is cut into `chunks`, each counted by one thread and written behind the one before it, so that it survives.
+    """
+    layers, tiles_down, tiles_across = grid
+    n, tiles = order.shape[0], layers * tiles_down * tiles_across
+    place = np.zeros((chunks, tiles), np.int64)
+    for chunk in prange(chunks):
+        for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+            row = order[i]
+            x0, x1 = _tiles_under(means2d[row, 0], np.float32(radii[row, 0]), tiles_across)
+            y0, y1 = _tiles_under(means2d[row, 1], np.float32(radii[row, 1]), tiles_down)
+            for y in range(y0, y1):
+                first = (layer_of[row] * tiles_down + y) * tiles_across
+                for tile in range(first + x0, first + x1):
+                    place[chunk, tile] += 1
+
+    starts = np.empty(tiles + 1, np.int64)
+    total = 0
+    for tile in range(tiles):
+        starts[tile] = total
+        for chunk in range(chunks):
+            total, place[chunk, tile] = total + place[chunk, tile], total
+    starts[tiles] = total
+
+    rows = np.empty(total, np.int32)
+    for chunk in prange(chunks):
+        for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+            row = order[i]
+            x0, x1 = _tiles_under(means2d[row, 0], np.float32(radii[row, 0]), tiles_across)
+            y0, y1 = _tiles_under(means2d[row, 1], np.float32(radii[row, 1]), tiles_down)
+            for y in range(y0, y1):
+                first = (layer_of[row] * tiles_down + y) * tiles_across
+                for tile in range(first + x0, first + x1):
+                    rows[place[chunk, tile]] = row
+                    place[chunk, tile] += 1
+    return starts, rows
