@@ -90,10 +90,11 @@ def heads(tensors: Mapping[str, Tensor], suffix: str, prefix: str, on: HeadsConf
     off |= set() if on.move_sh else {"sh"}
     found = {f"{prefix}first.{part}": tensors[f"feature_out{suffix}.0.{part}"] for part in ("weight", "bias")}
     for theirs, ours in HEADS.items():
-        stem = f"{theirs}_deform{suffix}."
-        for name, tensor in tensors.items():
-            if name.startswith(stem) and ours not in off:
-                found[f"{prefix}heads.{ours}.{name.removeprefix(stem)}"] = tensor
+        for layer in (1, 3):  # theirs begins with the ReLU that all heads share
+            for part in ("weight", "bias"):
+                tensor = tensors.get(f"{theirs}_deform{suffix}.{layer}.{part}")
+                if tensor is not None and ours not in off:
+                    found[f"{prefix}heads.{ours}.{layer - 1}.{part}"] = tensor
     return found
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import relu
 
 from moegs import harmonics
 from moegs.experts.canonical import Deltas
@@ -29,7 +30,7 @@ class HeadsConfig:
 
 
 class Heads(nn.ModuleDict):
-    """ReLU, Linear, ReLU, Linear for each attribute that moves, over the same hidden layer."""
+    """Linear, ReLU, Linear for each attribute that moves, over the same hidden layer after its ReLU."""
 
     def __init__(self, config: HeadsConfig, sh_degree: int) -> None:
         sizes = {
@@ -49,6 +50,7 @@ class Heads(nn.ModuleDict):
             nn.init.zeros_(last.bias)
 
     def forward(self, hidden: Float[Tensor, "N width"]) -> Deltas:
+        hidden = relu(hidden)
         deltas = {name: head(hidden) for name, head in self.items()}
         if "logit_opacities" in deltas:
             deltas["logit_opacities"] = deltas["logit_opacities"].squeeze(1)
@@ -58,4 +60,4 @@ class Heads(nn.ModuleDict):
 
 
 def _head(width: int, size: int) -> nn.Sequential:
-    return nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, size))
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, size))
