@@ -102,7 +102,7 @@ class KeyframeConfig(ExpertConfig):
             "key_means": moving.pop("means")[:, None].repeat(1, keys, 1),
             "key_quats": moving.pop("quats")[:, None].repeat(1, keys, 1),
             **moving,
-            "time_centers": points.means.new_tensor(self._centers(frames, -1)).repeat(count, 1),
+            "time_centers": points.means.new_tensor(self.centers(float(frames), margin=-1.0)).repeat(count, 1),
             "log_time_widths": points.means.new_full((count, 2), self.log_time_width),
         }
         groups = {"static": canonical.parameters(static), "dynamic": canonical.parameters(dynamic)}
@@ -125,7 +125,7 @@ class KeyframeConfig(ExpertConfig):
         }
         return KeyframeExpert(self, groups, 0)
 
-    def _centers(self, frames: float, margin: float) -> tuple[float, float]:
+    def centers(self, frames: float, margin: float) -> tuple[float, float]:
         """The instants `margin` frames inside the first and the last frame, in intervals from key 0."""
         return (self.shift + margin) / self.interval, (self.shift + frames - 1 - margin) / self.interval
 
@@ -209,7 +209,7 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         config, centers = self.config, children["time_centers"]
         apart = (centers[:, 1] - centers[:, 0]).abs() / 3
         jitter = torch.randn_like(centers) * apart.clamp_min(2 / config.interval)[:, None]
-        low, high = config._centers(float(self.frames), config.center_margin)
+        low, high = config.centers(float(self.frames), config.center_margin)
         children["time_centers"] = (centers + jitter).clamp(low, high)
         children["log_time_widths"] = torch.full_like(children["log_time_widths"], config.log_time_width)
         return children
