@@ -31,8 +31,8 @@ class View:
     layer_of: Int32[np.ndarray, " N"]
     settings: Float32[np.ndarray, "E 4"]
     """Each layer's blur (px^2), whether it is compensated (0 or 1), near and far (world units)."""
-    backgrounds: Float32[np.ndarray, "E 3+C"]
-    """Each layer's colour and feature values behind everything."""
+    backgrounds: Float32[np.ndarray, "E B"]
+    """Each layer's background: three of colour, then its feature values."""
 
 
 class Project(torch.autograd.Function):

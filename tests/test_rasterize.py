@@ -1,0 +1,384 @@
+"""The rasterizers against the float64 definition, against its slopes, and against laws."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import FIELDS, blobs, draw, learnable, pinhole, tilted
+from torch import Tensor
+from torch.testing import assert_close
+
+from moegs.cameras import Camera
+from moegs.gaussians import Gaussians, LowPass, concatenate
+from moegs.rasterize import Layer, RenderResult, rasterize
+
+PICTURES = ("images", "features", "alphas", "depths")
+ROUNDING = 2e-5
+"""float32 carries 6e-8 of each of a few dozen terms, and exp its own 1e-6; depths (2 to 4 units) four times that."""
+
+
+def featured(n: int, seed: int, channels: int = 2, degree: int = 1, **options: object) -> Layer:
+    """A layer of blobs with feature channels over coloured backgrounds."""
+    generator = torch.Generator().manual_seed(seed + 1000)
+    return Layer(
+        blobs(n, seed, degree),
+        features=torch.randn(n, channels, generator=generator),
+        background=torch.rand(3, generator=generator),
+        feature_background=torch.rand(channels, generator=generator),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def assert_defined(result: RenderResult, layers: list[Layer], camera: Camera) -> None:
+    """That every picture of `result` is what the definition gives."""
+    for e, layer in enumerate(layers):
+        expected = reference.render(layer, camera)
+        for name, array in zip(
+            PICTURES, (expected.image, expected.features, expected.alpha, expected.depth), strict=True
+        ):
+            picture = getattr(result, name)[e].detach().double()
+            assert_close(picture, torch.from_numpy(array), atol=4 * ROUNDING if name == "depths" else ROUNDING, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(40, 23), (16, 16), (1, 1), (17, 1)])
+def test_pictures_are_what_the_definition_gives(backend: str, size: tuple[int, int]) -> None:
+    camera = tilted(*size)
+    layers = [featured(9, seed) for seed in range(2)]
+    assert_defined(draw(layers, camera, backend), layers, camera)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_colour_depends_on_the_direction(backend: str, degree: int) -> None:
+    layer, camera = Layer(blobs(6, seed=3, degree=degree)), tilted(20, 12)
+    assert_defined(draw([layer], camera, backend), [layer], camera)
+
+
+@pytest.mark.parametrize("channels", [0, 1, 5, 9])
+def test_any_number_of_feature_channels(backend: str, channels: int) -> None:
+    layer, camera = featured(6, seed=4, channels=channels), pinhole(18, 10)
+    assert_defined(draw([layer], camera, backend), [layer], camera)
+
+
+def test_each_layer_has_its_own_settings(backend: str) -> None:
+    camera = pinhole(30, 20)
+    layers = [
+        featured(7, seed=0, lowpass=LowPass(0.3)),
+        featured(5, seed=1, lowpass=LowPass(0.1, compensated=True), degree=2),
+        featured(6, seed=2, lowpass=LowPass(1.0, compensated=True), near=2.5, far=3.5),
+        replace(featured(4, seed=3, near=3.0, degree=0), background=None, feature_background=None),
+    ]
+    assert_defined(draw(layers, camera, backend), layers, camera)
+
+
+def test_opaque_gaussians_end_a_pixel(backend: str) -> None:
+    """Alpha is capped, and what would bring transmittance to the least is left out with all behind it."""
+    gaussians = blobs(12, seed=5, degree=0)
+    gaussians = replace(gaussians, opacities=torch.ones(12), scales=gaussians.scales * 4)
+    layer, camera = Layer(gaussians, background=torch.ones(3)), pinhole(24, 18)
+    result = draw([layer], camera, backend)
+    assert result.alphas.max() > 0.999
+    assert_defined(result, [layer], camera)
+
+
+def test_smallest_drawn_opacity(backend: str) -> None:
+    """A hair above 1/255 a Gaussian is drawn at its centre; a hair below it is not."""
+    gaussians = Gaussians(
+        means=torch.tensor([[-0.5, 0.0, 1.0], [0.5, 0.0, 1.0]]) * torch.tensor([0.25, 1.0, 1.0]),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]] * 2),
+        scales=torch.full((2, 3), 0.2),
+        opacities=torch.tensor([1.0001 / 255, 0.9999 / 255]),
+        sh=torch.ones(2, 1, 3),
+    )
+    result = draw([Layer(gaussians)], pinhole(4, 1), backend)
+    assert (result.alphas > 0).flatten().tolist() == [False, True, False, False]
+
+
+def scalar(pictures: list[Tensor]) -> Tensor:
+    """A sum of all pictures with weights drawn once, so that no two errors cancel."""
+    generator = torch.Generator().manual_seed(77)
+    return sum((p * torch.randn(p.shape, generator=generator).to(p)).sum() for p in pictures)  # type: ignore[return-value]
+
+
+def scalar_of_reference(layer: Layer, camera: Camera) -> float:
+    return scalar_of(reference.render(layer, camera))
+
+
+def scalar_of(picture: reference.Picture) -> float:
+    arrays = (picture.image, picture.features, picture.alpha, picture.depth)
+    return float(scalar([torch.from_numpy(array)[None] for array in arrays]))
+
+
+def slope_of_reference(layer: Layer, field: str, camera: Camera) -> Tensor:
+    """Central differences of the definition along every entry of one field."""
+    values = (layer.features if field == "features" else getattr(layer.gaussians, field)).double()
+    slope = torch.zeros_like(values)
+    step = 1e-6
+    for index in np.ndindex(*values.shape):
+        sides = []
+        for sign in (-1, 1):
+            moved = values.clone()
+            moved[index] += sign * step
+            if field == "features":
+                sides.append(scalar_of_reference(replace(layer, features=moved), camera))
+            else:
+                sides.append(
+                    scalar_of_reference(replace(layer, gaussians=replace(layer.gaussians, **{field: moved})), camera)
+                )
+        slope[index] = (sides[1] - sides[0]) / (2 * step)
+    return slope
+
+
+def assert_gradient(gradient: Tensor | None, slope: Tensor) -> None:
+    """rtol: float32 backward; atol: what cancels in the sums over pixels, of the largest entry."""
+    assert gradient is not None
+    assert_close(gradient.cpu().double(), slope, rtol=1e-3, atol=1e-4 * float(slope.abs().max()))
+
+
+@pytest.mark.parametrize("field", [*FIELDS, "features"])
+@pytest.mark.parametrize("lowpass", [LowPass(0.3), LowPass(0.5, compensated=True)], ids=["plain", "compensated"])
+def test_gradient_is_the_slope(backend: str, field: str, lowpass: LowPass) -> None:
+    """On a scene clear of every cut-off: half-transparent blobs, none of which a step moves across a threshold."""
+    layer, camera = featured(4, seed=11, lowpass=lowpass), tilted(12, 8)
+    leaves = learnable(layer.gaussians)
+    features = layer.features.clone().requires_grad_()  # type: ignore[union-attr]
+    result = draw([replace(layer, gaussians=leaves, features=features)], camera, backend)
+    scalar([getattr(result, name) for name in PICTURES]).backward()
+    leaf = features if field == "features" else getattr(leaves, field)
+    assert_gradient(leaf.grad, slope_of_reference(layer, field, camera))
+
+
+def test_gradient_outside_the_picture_is_the_slope(backend: str) -> None:
+    """Beyond the edge's margin the Jacobian stands still while the centre moves on."""
+    gaussians = blobs(2, seed=12, degree=0)
+    means = torch.tensor([[2.4, 0.1, 2.0], [-0.2, -2.1, 2.2]])
+    layer, camera = Layer(replace(gaussians, means=means, scales=torch.full((2, 3), 1.2))), pinhole(12, 8)
+    leaves = learnable(layer.gaussians)
+    result = draw([replace(layer, gaussians=leaves)], camera, backend)
+    scalar([getattr(result, name) for name in PICTURES]).backward()
+    assert_gradient(leaves.means.grad, slope_of_reference(layer, "means", camera))
+
+
+def test_gradient_of_projected_centres_is_the_slope(backend: str) -> None:
+    layer, camera = featured(4, seed=13), tilted(12, 8)
+    result = draw([replace(layer, gaussians=learnable(layer.gaussians))], camera, backend)
+    result.means2d.retain_grad()
+    scalar([getattr(result, name) for name in PICTURES]).backward()
+    splats = reference.footprints(layer, camera)
+    step = 1e-6
+    slope = torch.zeros(len(splats), 2, dtype=torch.float64)
+    for i, k in np.ndindex(len(splats), 2):
+        sides = []
+        for sign in (-1, 1):
+            center = splats[i].center + sign * step * np.eye(2)[k]
+            moved = [*splats[:i], replace(splats[i], center=center), *splats[i + 1 :]]
+            sides.append(scalar_of(reference.blend(moved, layer, camera)))
+        slope[i, k] = (sides[1] - sides[0]) / (2 * step)
+    assert result.rows.cpu().tolist() == list(range(4))
+    assert_close(
+        result.means2d.detach().cpu().double(), torch.tensor(np.stack([s.center for s in splats])), rtol=1e-5, atol=1e-5
+    )
+    assert_gradient(result.means2d.grad, slope)
+
+
+def test_one_pass_over_experts_equals_a_pass_each(backend: str) -> None:
+    """With gradients; equal arithmetic, so far below the 1e-5 that is promised."""
+    camera = tilted(50, 37)
+    layers = [
+        featured(20 * e + 1, seed=e, lowpass=LowPass(0.3 if e < 2 else 0.1, compensated=e == 1)) for e in range(4)
+    ]
+    together = [replace(layer, gaussians=learnable(layer.gaussians)) for layer in layers]
+    apart = [replace(layer, gaussians=learnable(layer.gaussians)) for layer in layers]
+    result = draw(together, camera, backend)
+    scalar([getattr(result, name) for name in PICTURES]).backward()
+    singles = [draw([layer], camera, backend) for layer in apart]
+    joined = {name: torch.cat([getattr(single, name) for single in singles]) for name in PICTURES}
+    scalar(list(joined.values())).backward()
+    for name, pictures in joined.items():
+        assert_close(getattr(result, name), pictures, atol=1e-6, rtol=1e-6)
+    for one, other in zip(together, apart, strict=True):
+        for field in FIELDS:
+            expected = getattr(other.gaussians, field).grad
+            assert_close(
+                getattr(one.gaussians, field).grad, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+            )
+
+
+def test_moving_scene_and_camera_alike_changes_nothing(backend: str) -> None:
+    gaussians, camera = blobs(8, seed=20, degree=0), tilted(24, 16)
+    quat = torch.nn.functional.normalize(torch.tensor([0.3, -0.5, 0.7, 0.2]), dim=0)
+    w, x, y, z = quat.tolist()
+    turn = torch.from_numpy(reference.rotation(quat.double().numpy())).float()
+    left = torch.tensor([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])  # product with quat on the left
+    shift = torch.tensor([1.0, -2.0, 0.5])
+    viewmat = camera.viewmat.clone()
+    viewmat[:3, :3] = camera.viewmat[:3, :3] @ turn.T
+    viewmat[:3, 3] -= viewmat[:3, :3] @ shift
+    moved = replace(gaussians, means=gaussians.means @ turn.T + shift, quats=gaussians.quats @ left.T)
+    before = draw([Layer(gaussians)], camera, backend)
+    after = draw([Layer(moved)], replace(camera, viewmat=viewmat), backend)
+    assert_close(after.images, before.images, atol=ROUNDING, rtol=0)
+    assert_close(after.depths, before.depths, atol=4 * ROUNDING, rtol=0)
+
+
+def test_order_of_rows_changes_nothing(backend: str) -> None:
+    gaussians, camera = blobs(30, seed=21), pinhole(24, 16)
+    shuffled = gaussians.select(torch.randperm(30, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(
+        draw([Layer(shuffled)], camera, backend).images, draw([Layer(gaussians)], camera, backend).images
+    )
+
+
+def test_same_input_gives_the_same_bits() -> None:
+    """On the CPU, gradients too: each thread sums what it is dealt, in order."""
+    results = []
+    for _ in range(2):
+        leaves = learnable(blobs(200, seed=22))
+        result = draw([Layer(leaves)], pinhole(64, 48), "cpu")
+        scalar([result.images, result.depths]).backward()
+        results.append([result.images, *(getattr(leaves, field).grad for field in FIELDS)])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+BROKEN = {
+    "NaN centre": ("means", float("nan")),
+    "infinite centre": ("means", float("inf")),
+    "NaN rotation": ("quats", float("nan")),
+    "infinite scale": ("scales", float("inf")),
+    "NaN opacity": ("opacities", float("nan")),
+    "NaN colour": ("sh", float("nan")),
+    "colour of minus infinity": ("sh", float("-inf")),
+    "centre out of float32's square": ("means", 1e30),
+    "scale out of float32's square": ("scales", 1e30),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_gaussian_is_left_out(backend: str, case: str) -> None:
+    field, value = BROKEN[case]
+    camera, sound = pinhole(20, 12), blobs(5, seed=30)
+    broken = replace(sound, **{field: getattr(sound, field).clone()})
+    getattr(broken, field)[2] = value
+    leaves, without = learnable(broken), learnable(sound.select(torch.tensor([0, 1, 3, 4])))
+    result, expected = draw([Layer(leaves)], camera, backend), draw([Layer(without)], camera, backend)
+    assert_close(result.images, expected.images, atol=1e-6, rtol=0)
+    scalar([result.images, result.depths]).backward()
+    scalar([expected.images, expected.depths]).backward()
+    for name in FIELDS:
+        gradient = getattr(leaves, name).grad
+        assert gradient[2].abs().sum() == 0
+        assert_close(gradient[[0, 1, 3, 4]], getattr(without, name).grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_broken_feature_leaves_its_gaussian_out(backend: str) -> None:
+    layer, camera = featured(5, seed=31), pinhole(20, 12)
+    features = layer.features.clone()  # type: ignore[union-attr]
+    features[1, 0] = float("nan")
+    layer = replace(layer, features=features)
+    assert_defined(draw([layer], camera, backend), [layer], camera)
+
+
+def test_extreme_gaussians_have_finite_pictures_and_gradients(backend: str) -> None:
+    gaussians = learnable(blobs(6, seed=32))
+    with torch.no_grad():
+        gaussians.scales[0] = 1e5  # covers everything
+        gaussians.scales[1] = 0.0  # a point: the low-pass alone is seen
+        gaussians.scales[2] = torch.tensor([1e4, 1e-6, 0.0])  # a needle
+        gaussians.quats[3] = 0.0
+        gaussians.means[4] = torch.tensor([0.0, 0.0, 0.0101])  # just behind the near plane
+        gaussians.means[5] = torch.tensor([1e6, -1e6, 0.02])
+    for lowpass in (LowPass(0.3), LowPass(0.1, compensated=True), LowPass(0.0)):
+        result = draw([Layer(gaussians, lowpass=lowpass)], pinhole(21, 13), backend)
+        scalar([getattr(result, name) for name in PICTURES]).backward()
+        assert all(getattr(result, name).isfinite().all() for name in PICTURES)
+        assert all(getattr(gaussians, field).grad.isfinite().all() for field in FIELDS)
+
+
+@pytest.mark.parametrize("degenerate", ["scales", "quats"])
+def test_a_gaussian_without_extent_or_rotation(backend: str, degenerate: str) -> None:
+    """A point shows as the low-pass; a zero quaternion turns nothing."""
+    gaussians = blobs(4, seed=33)
+    if degenerate == "scales":
+        gaussians.scales[1] = 0
+    elif backend == "cpu":
+        gaussians.quats[2] = 0
+    layer, camera = Layer(gaussians), pinhole(20, 12)
+    assert_defined(draw([layer], camera, backend), [layer], camera)
+
+
+def test_nothing_to_draw_is_the_background(backend: str) -> None:
+    red = torch.tensor([1.0, 0.0, 0.0])
+    behind = blobs(3, seed=34)
+    behind = learnable(replace(behind, means=-behind.means))
+    layers = [Layer(blobs(0, seed=0), background=red), Layer(behind, background=red)]
+    result = draw(layers, pinhole(5, 3), backend)
+    assert torch.equal(result.images.detach(), red.expand(2, 3, 5, 3))
+    assert result.alphas.abs().sum() == 0
+    assert result.depths.abs().sum() == 0
+    assert result.radii.sum() == 0
+    (result.images.sum() + result.depths.sum()).backward()
+    assert behind.means.grad is not None
+    assert behind.means.grad.abs().sum() == 0
+
+
+def test_radii_reach_as_far_as_the_picture_shows(backend: str) -> None:
+    """The extent of a round Gaussian: min(3.33, sqrt(2 ln(255 opacity))) sigma, rounded up."""
+    opacities = torch.tensor([1.0, 0.5, 0.01])
+    gaussians = Gaussians(
+        means=torch.tensor([[0.0, 0.0, 2.0]]).repeat(3, 1),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(3, 1),
+        scales=torch.full((3, 3), 0.4),
+        opacities=opacities,
+        sh=torch.zeros(3, 1, 3),
+    )
+    result = draw([Layer(gaussians)], pinhole(30, 20), backend)
+    sigma = (30 * 0.4 / 2) ** 2 + 0.3
+    expected = (2 * (255 * opacities).log()).sqrt().clamp_max(3.33).mul(sigma**0.5).ceil().int()
+    assert torch.equal(result.radii.cpu(), expected[:, None].expand(3, 2))
+
+
+def test_inference_and_training_show_the_same(backend: str) -> None:
+    layer, camera = featured(9, seed=35), tilted(20, 12)
+    trained = draw([replace(layer, gaussians=learnable(layer.gaussians))], camera, backend)
+    with torch.no_grad():
+        shown = draw([layer], camera, backend)
+    assert not shown.means2d.requires_grad
+    for name in PICTURES:
+        assert torch.equal(getattr(shown, name), getattr(trained, name).detach())
+
+
+def test_strided_inputs_are_drawn_alike() -> None:
+    gaussians, camera = blobs(6, seed=36), pinhole(20, 12)
+    wide = replace(gaussians, means=torch.cat([gaussians.means, gaussians.means], dim=1)[:, :3])
+    assert not wide.means.is_contiguous()
+    assert torch.equal(draw([Layer(wide)], camera, "cpu").images, draw([Layer(gaussians)], camera, "cpu").images)
+
+
+def test_other_number_types_are_refused() -> None:
+    gaussians = blobs(2, seed=37)
+    with pytest.raises(ValueError, match=r"rasterize: scales is torch\.float64 on cpu; the CPU backend takes torch\.f"):
+        rasterize([Layer(replace(gaussians, scales=gaussians.scales.double()))], pinhole(4, 4))
+
+
+def test_the_door_refuses_what_it_cannot_draw() -> None:
+    with pytest.raises(ValueError, match="no layers given; pass at least one"):
+        rasterize([], pinhole(4, 4))
+    with pytest.raises(ValueError, match=r"layers with \[0, 2\] feature channels; give all of them the same number"):
+        rasterize([Layer(blobs(2, seed=0)), featured(2, seed=1)], pinhole(4, 4))
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=3), width=st.integers(1, 20), height=st.integers(1, 18))
+def test_any_size_and_count_is_what_the_definition_gives(counts: list[int], width: int, height: int) -> None:
+    layers = [Layer(blobs(n, seed=n, degree=0)) for n in counts]
+    assert_defined(draw(layers, pinhole(width, height), "cpu"), layers, pinhole(width, height))
+
+
+def test_concatenated_layers_are_seen_through_each_other(backend: str) -> None:
+    """What one pass over layers must not do, one layer of the same Gaussians does."""
+    near, far = blobs(5, seed=40, degree=0), blobs(5, seed=41, degree=0)
+    layer, camera = Layer(concatenate([near, far])), pinhole(20, 12)
+    assert_defined(draw([layer], camera, backend), [layer], camera)
