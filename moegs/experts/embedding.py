@@ -20,6 +20,8 @@ from moegs.gaussians import Gaussians, Points
 
 NEIGHBOUR_SHARPNESS = 2000.0
 """How fast two Gaussians stop being neighbours: exp(-2000 d^2), d in world units."""
+NEIGHBOUR_STEPS = 100
+"""Steps after which it is measured again who is near whom, as when rows change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,7 @@ class EmbeddingExpert(Expert[EmbeddingConfig]):
         """What each training camera's clock differs, in t."""
         self.coarse, self.fine = Network(config), Network(config)
         self._neighbours: tuple[Int[Tensor, "N M"], Float[Tensor, "N M"]] | None = None
+        self._measured = 0
 
     def at(self, t: float, view: int | None = None) -> Gaussians:
         rows, moment = self.group("all"), t + self._offset(view)
@@ -147,8 +150,10 @@ class EmbeddingExpert(Expert[EmbeddingConfig]):
         total = config.opacity_weight * torch.sigmoid(rows["logit_opacities"].mean())
         if not config.neighbour_weight or len(self) < 2:
             return total
-        if self._neighbours is None:
+        period = self.step // NEIGHBOUR_STEPS
+        if self._neighbours is None or self._measured != period:
             self._neighbours = _neighbours(rows["means"].detach(), config.neighbours)
+            self._measured = period
         near, weights = self._neighbours
         squared = (rows["embeddings"][:, None] - rows["embeddings"][near]).square().sum(-1)
         return total + config.neighbour_weight * torch.sqrt(squared * weights + 1e-20).mean()
