@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moegs.cameras import Camera
 from moegs.rasterize import ALPHA_MIN, Layer, RenderResult
-from moegs.rasterize.cuda.batches import batches
+from moegs.rasterize.cuda.batches import by_lowpass
 from moegs.rasterize.cuda.compositing import check_numbers, composite
 from moegs.rasterize.cuda.splats import merge, project
 from moegs.rasterize.cuda.steps import Steps, kernels
@@ -40,7 +40,7 @@ def draw(layers: Sequence[Layer], camera: Camera, steps: Steps) -> RenderResult:
     """All `layers` from one `camera` by these `steps`, on whichever device both are made for."""
     check_numbers(len(layers), camera.width, camera.height)
     camera = camera.to(layers[0].gaussians.means.device)
-    splats = merge([project(batch, camera, steps) for batch in batches(layers, camera)])
+    splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
     channels, alphas = composite(splats, len(layers), camera, steps)
     colors, features, depths = channels.split([3, channels.shape[-1] - 4, 1], dim=-1)
     unseen = 1 - alphas

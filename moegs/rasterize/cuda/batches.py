@@ -24,6 +24,7 @@ class Batch:
     lowpass: LowPass
     means: Float[Tensor, "N 3"]
     quats: Float[Tensor, "N 4"]
+    """No rotation instead of a zero."""
     scales: Float[Tensor, "N 3"]
     opacities: Float[Tensor, " N"]
     """0 for what must not be drawn: the projection leaves it out, so that no row has to be taken out before."""
@@ -36,7 +37,7 @@ class Batch:
     """Which Gaussian of all the concatenated layers each is."""
 
 
-def batches(layers: Sequence[Layer], camera: Camera) -> list[Batch]:
+def by_lowpass(layers: Sequence[Layer], camera: Camera) -> list[Batch]:
     """The `layers` by low-pass, in the order in which each first appears; within a batch they keep their order."""
     members: dict[LowPass, list[int]] = {}
     for expert, layer in enumerate(layers):
@@ -52,7 +53,7 @@ def _concatenated(layers: Sequence[Layer], experts: Sequence[int], camera: Camer
     return Batch(
         lowpass=chosen[0].lowpass,
         means=torch.cat([part.means for part in parts]),
-        quats=torch.cat([part.quats for part in parts]),
+        quats=_directed(torch.cat([part.quats for part in parts])),
         scales=torch.cat([part.scales for part in parts]),
         opacities=torch.cat([layer.gaussians.opacities.where(drawable(layer, camera), 0) for layer in chosen]),
         sh=torch.cat([pad(part.sh, (0, 0, 0, bases - part.sh.shape[1])) for part in parts]),
@@ -87,10 +88,13 @@ def drawable(layer: Layer, camera: Camera) -> Bool[Tensor, " N"]:
     gaussians = layer.gaussians
     values = [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities[:, None], gaussians.sh.flatten(1)]
     finite = torch.stack([value.isfinite().all(1) for value in [*values, _features(layer)]]).all(0)
-    directed = (gaussians.quats != 0).any(1)
     depths = (gaussians.means * camera.forward).sum(1) + camera.viewmat[2, 3]
     sigmas = gaussians.scales.amax(1) * camera.K.diagonal()[:2].amax()  # pixels at depth 1
-    return finite & directed & (depths >= layer.near) & (depths <= layer.far) & (sigmas < MAX_SIGMA * depths)
+    return finite & (depths >= layer.near) & (depths <= layer.far) & (sigmas < MAX_SIGMA * depths)
+
+
+def _directed(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
+    return quats + pad((quats == 0).all(1, keepdim=True).to(quats), (0, 3))
 
 
 def _features(layer: Layer) -> Float[Tensor, "N C"]:

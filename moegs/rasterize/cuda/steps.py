@@ -32,8 +32,8 @@ def kernels() -> Steps:
     steps = _load()
     if isinstance(steps, str):
         raise RuntimeError(
-            f"rasterize: gsplat's CUDA extension cannot be used ({steps}); install the CUDA {torch.version.cuda} toolkit "
-            "with nvcc and a C++ compiler, set CUDA_HOME to it and start again, or use --device cpu"
+            f"rasterize: gsplat's CUDA extension cannot be used ({steps}); install the CUDA {torch.version.cuda} "
+            "toolkit with nvcc and a C++ compiler, set CUDA_HOME to it and start again, or use --device cpu"
         )
     return steps
 
