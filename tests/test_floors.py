@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    0: ["gaussians", "cameras", "timeline", "rotations", "harmonics", "config", "files", "legends", "demo"],
+    0: ["gaussians", "cameras", "timeline", "rotations", "harmonics", "config", "files", "legends", "demo", "ssim"],
     1: ["experts", "rasterize", "data", "losses", "metrics"],
     2: ["density", "router", "system"],
     3: ["mixture"],

@@ -1,7 +1,7 @@
 """Scene: what was filmed, from where and when; the part of it that a checkpoint carries is the Rig."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -72,6 +72,7 @@ class Rig:
         raise ValueError(f"camera '{text}': give test:0, train:0 and so on, or a name: {', '.join(self.names)}")
 
 
+@runtime_checkable
 class Photos(Protocol):
     """The frames of every camera, decoded when asked for."""
 

@@ -85,6 +85,11 @@ class VolumeRouter(Router):
     def logits(self, features: Float[Tensor, "E H W 3"], camera: Camera) -> Float[Tensor, "E H W"]:
         """W + network(W_dir, W_time, camera centre, unit ray)."""
         first, second, third = (layer.weight for layer in self.network if isinstance(layer, nn.Linear))
+        if not features.is_cuda and not (torch.is_grad_enabled() and (features.requires_grad or first.requires_grad)):
+            from moegs.router import cpu
+
+            arrays = (tensor.detach().contiguous().numpy() for tensor in (first, second, third))
+            return torch.from_numpy(cpu.logits(features.detach().contiguous().numpy(), camera, *arrays))
         # The ray's part of the first layer is the same for all experts: one product instead of E.
         seen = camera.rays() @ first[:, 5:].T + first[:, 2:5] @ camera.center
         hidden = torch.relu(features[..., 1:] @ first[:, :2].T + seen)

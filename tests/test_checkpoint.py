@@ -1,0 +1,150 @@
+"""A checkpoint gives back the mixture to the last bit, and refuses everything else in one line."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mixtures import mixture
+
+from moegs import checkpoint
+from moegs.checkpoint import Checkpoint, CheckpointError
+
+Contents = dict[str, Any]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "made.pt"
+    checkpoint.save(
+        Checkpoint(mixture(("hex", "emb", "poly", "key")), {"mixture": {"psnr": 30.0}}, {"by": "test"}), path
+    )
+    return path
+
+
+def edited(file: Path, edit: Callable[[Contents], object]) -> Path:
+    contents = torch.load(file, weights_only=True)
+    edit(contents)
+    torch.save(contents, file)
+    return file
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.load(path)
+    text = str(refused.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+def test_the_same_mixture_comes_back(file: Path) -> None:
+    saved, loaded = mixture(("hex", "emb", "poly", "key")), checkpoint.load(file)
+    assert loaded.scores == {"mixture": {"psnr": 30.0}}
+    assert loaded.provenance == {"by": "test"}
+    assert loaded.mixture.names == saved.names
+    assert loaded.mixture.rig.timeline == saved.rig.timeline
+    assert [e.config for e in loaded.mixture.members] == [e.config for e in saved.members]
+    for camera, again in zip(saved.rig.cameras, loaded.mixture.rig.cameras, strict=True):
+        ours, theirs = saved.render(camera, 0.3), loaded.mixture.render(again, 0.3)
+        assert torch.equal(ours.picture, theirs.picture)
+        assert torch.equal(ours.gates, theirs.gates)
+
+
+def test_one_expert_without_a_router_is_a_checkpoint_too(tmp_path: Path) -> None:
+    path = tmp_path / "one.pt"
+    checkpoint.save(Checkpoint(mixture(("poly",))), path)
+    assert checkpoint.load(path).mixture.router is None
+
+
+def test_nothing_half_written_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = file.read_bytes()
+
+    def fail(contents: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(Checkpoint(mixture(("poly",))), file)
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+class Malicious:
+    """What a pickle may do to whoever loads it: here it would make a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.trace), "w"))
+
+
+@pytest.mark.parametrize("dump", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
+def test_code_in_a_file_is_never_run(tmp_path: Path, dump: Callable[[object, Path], object]) -> None:
+    trace, path = tmp_path / "it_ran", tmp_path / "evil.pt"
+    dump({"format": "moegs", "version": 1, "experts": Malicious(trace)}, path)
+    refusal(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False) if dump is torch.save else pickle.loads(path.read_bytes())
+    assert trace.exists(), "the file would have run code: the test can fail"
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, file: Path) -> None:
+    other, text, empty = tmp_path / "other.pt", tmp_path / "text.pt", tmp_path / "empty.pt"
+    torch.save({"weights": torch.zeros(3)}, other)
+    text.write_text("hello")
+    empty.touch()
+    assert "does not exist" in refusal(tmp_path / "nowhere.pt")
+    assert "is a folder" in refusal(tmp_path)
+    assert "empty file" in refusal(empty)
+    assert "not a moegs checkpoint" in refusal(text)
+    assert "a torch file, but not a moegs checkpoint" in refusal(other)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_a_truncated_file_is_refused(file: Path, share: float) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    assert "truncated" in refusal(file)
+
+
+def test_a_newer_version_is_refused(file: Path) -> None:
+    assert "written as version 2, this moegs reads up to 1; update moegs" in refusal(
+        edited(file, lambda contents: contents.update(version=2))
+    )
+
+
+POLY = 2
+MEANS = "groups.0to5.means"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["experts"][POLY]["tensors"].pop(MEANS), f"expert 'poly': tensor '{MEANS}' is missing"),
+        (lambda c: c["experts"][POLY]["tensors"].update(extra=torch.zeros(1)), "expert 'poly': unknown tensor 'extra'"),
+        (lambda c: c["experts"][POLY]["tensors"].update({MEANS: torch.zeros(60, 2)}), "is (60, 2), expected (60, 3)"),
+        (lambda c: c["experts"][POLY]["tensors"].update({MEANS: torch.zeros(60, 3).int()}), "expected torch.float32"),
+        (lambda c: c["experts"][POLY]["tensors"][MEANS].fill_(torch.nan), f"tensor '{MEANS}' holds NaN or infinity"),
+        (lambda c: c["experts"][POLY]["tensors"].update({MEANS: "text"}), f"tensor '{MEANS}' is str"),
+        (lambda c: c["experts"][POLY]["config"].update(degre=3), "unknown key, did you mean 'degree'?"),
+        (lambda c: c["experts"][POLY]["config"].update(kind="quintic"), "got 'quintic', expected"),
+        (lambda c: c["experts"][POLY].pop("step"), "damaged checkpoint"),
+        (lambda c: c["router"]["tensors"].pop("network.0.weight"), "router: tensor 'network.0.weight' is missing"),
+        (lambda c: c["router"]["tensors"].update({"static.2": torch.zeros(59, 2), "temporal.2": torch.zeros(59, 1)}),
+         "router weighs 59 Gaussians of 'poly', which has 60"),
+        (lambda c: c["experts"].pop(), "router for 4 experts, but 3 are in the file"),
+        (lambda c: c["scene"]["cameras"]["viewmats"].fill_(torch.inf), "'viewmats' holds NaN or infinity"),
+        (lambda c: c["scene"]["cameras"].update(sizes=[]), "damaged checkpoint"),
+        (lambda c: c["scene"]["timeline"].update(fps=-1.0), "both must be positive"),
+        (lambda c: c.pop("scene"), "'scene' is missing"),
+        (lambda c: c.update(experts=[]), "damaged checkpoint"),
+        (lambda c: c.update(experts=3), "damaged checkpoint"),
+    ],
+)  # fmt: skip
+def test_damage_is_named(file: Path, edit: Callable[[Contents], object], message: str) -> None:
+    assert message in refusal(edited(file, edit))

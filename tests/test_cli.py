@@ -1,0 +1,151 @@
+"""The command line as a user meets it: exit codes, one line per failure, and the same pixels as everywhere."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mixtures import mixture
+from PIL import Image
+
+from moegs import checkpoint, cli, demo, export, views
+from moegs.checkpoint import Checkpoint
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "made.pt"
+    checkpoint.save(Checkpoint(mixture(("poly", "key"))), path)
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of `moegs` with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_info_tells_what_is_inside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    assert run(monkeypatch, "info", file, "--json", "-") == 0
+    captured = capsys.readouterr()
+    facts = json.loads(captured.out)
+    assert [(e["name"], e["kind"], e["gaussians"]) for e in facts["experts"]] == [
+        ("poly", "polynomial", 60),
+        ("key", "keyframe", 60),
+    ]
+    assert (facts["frames"], facts["fps"], facts["cameras"]) == (6, 10.0, {"train": 2, "test": 1})
+    assert "poly" in captured.err
+
+
+@pytest.mark.parametrize("view", ["rgb", "expert:key", "gate:poly", "gates", "gate-argmax"])
+def test_render_writes_the_picture_that_draw_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path, view: str
+) -> None:
+    out = tmp_path / "x.png"
+    options = ("--camera", "train:1", "--time", "3", "--view", view, "--size", 64, 40, "--mute", "poly")
+    assert run(monkeypatch, "render", file, *options, "--out", out) == 0
+    made = checkpoint.load(file).mixture
+    shot = views.Shot(made.rig.cameras[2].fitted(64, 40), t=3 / 6, view=view, active=(False, True))
+    picture = Image.open(out)
+    assert np.array_equal(np.asarray(picture), views.draw(made, shot).burnt())
+    again = views.Shot.from_json(picture.info[export.SHOT_KEY])
+    assert np.array_equal(views.draw(made, again).burnt(), np.asarray(picture))
+
+
+def test_a_turntable_is_a_video_of_even_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    from imageio_ffmpeg import count_frames_and_secs, read_frames
+
+    out = tmp_path / "turn.mp4"
+    options = ("--turntable", 360, "--seconds", 0.5, "--fps", 12, "--size", 33, 21, "--running")
+    assert run(monkeypatch, "render", file, *options, "--out", out) == 0
+    assert "rounded to 34x22" in capsys.readouterr().err
+    assert count_frames_and_secs(str(out))[0] == 6
+    meta = next(read_frames(str(out)))
+    assert isinstance(meta, dict)
+    assert (meta["codec"], meta["source_size"]) == ("h264", (34, 22))
+    assert meta["pix_fmt"].startswith("yuv420p")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--camera", "test:7"), "camera 'test:7': the test split has 1 cameras"),
+        (("--camera", "nowhere"), "camera 'nowhere': give test:0"),
+        (("--time", "99"), "give a frame from 0 to 5"),
+        (("--view", "gate:hex"), "view 'gate:hex': this checkpoint has rgb, expert:poly"),
+        (("--mute", "hex"), "expert 'hex': this checkpoint has poly, key"),
+        (("--temperature", "0"), "temperature: got 0.0, expected a positive number"),
+        (("--size", "0", "5"), "must be at least 1"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: Path,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    assert run(monkeypatch, "render", file, *options, "--out", tmp_path / "x.png") == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.startswith("moegs: ")
+    assert told.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "x.png"
+    out.write_text("mine")
+    assert run(monkeypatch, "render", file, "--out", out) == 1
+    assert out.read_text() == "mine"
+    assert run(monkeypatch, "render", file, "--out", out, "--force") == 0
+    assert Image.open(out).size == (48, 32)
+
+
+@pytest.mark.parametrize("arguments", [("paint",), ("render",), ("info", "a", "b"), ("eval", "x.pt", "--split", "dev")])
+def test_wrong_usage_is_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    capsys.readouterr()
+
+
+def test_a_missing_checkpoint_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "info", "nowhere.pt") == 1
+    assert capsys.readouterr().err == "moegs: nowhere.pt: does not exist; give a checkpoint file written by moegs\n"
+
+
+def test_python_m_moegs_and_version() -> None:
+    command = [sys.executable, "-m", "moegs", "--version"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.startswith("moegs 0.")
+
+
+def test_system_says_what_there_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "info", "--system", "--json", "-") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {"torch", "cuda", "nvcc", "gsplat", "numba", "thread pools"} <= set(facts)
+    assert "layer" in facts["numba"]
+
+
+def test_the_demo_is_a_mixture_of_the_four_kinds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.path().stat().st_size <= 20_000_000
+    assert run(monkeypatch, "info", "--json", "-") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {e["kind"] for e in facts["experts"]} == {"hexplane", "embedding", "polynomial", "keyframe"}
+    assert facts["frames"] == 30

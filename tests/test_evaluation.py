@@ -1,0 +1,64 @@
+"""Scores against what they are by definition, on photos that are known."""
+
+import pytest
+import torch
+from jaxtyping import UInt8
+from mixtures import mixture
+from torch import Tensor
+from torch.testing import assert_close
+
+from moegs.data.scene import Scene
+from moegs.evaluation import evaluate, oracle
+from moegs.gaussians import Points
+from moegs.mixture import Mixture
+
+NO_POINTS = Points(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0))
+
+
+class Rendered:
+    """Photos that are one expert's own renders, to the nearest of 256 steps."""
+
+    def __init__(self, mixture: Mixture, expert: int) -> None:
+        self.mixture, self.expert = mixture, expert
+
+    def at(self, camera: int, frame: int) -> UInt8[Tensor, "H W 3"]:
+        rig = self.mixture.rig
+        image = self.mixture.render(rig.cameras[camera], rig.timeline.t(frame)).images[self.expert]
+        return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def made() -> Mixture:
+    return mixture(("poly", "key"))
+
+
+def test_the_expert_that_is_right_scores_best_and_the_oracle_no_worse(made: Mixture) -> None:
+    scores = evaluate(made, Scene(made.rig, Rendered(made, 1), NO_POINTS))
+    assert scores.pictures == 6
+    # Rounding to 1/255 leaves an error of 1/12 of a step squared: 58.9 dB.
+    assert scores.experts["key"].psnr > 55
+    assert scores.experts["key"].ssim > 0.99
+    assert scores.experts["poly"].psnr < 40
+    assert scores.oracle.psnr >= scores.experts["key"].psnr
+    assert scores.experts["poly"].psnr < scores.average.psnr < scores.experts["key"].psnr
+    assert sum(scores.gates.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_progress_counts_every_picture(made: Mixture) -> None:
+    heard: list[tuple[int, int]] = []
+    scene = Scene(made.rig, Rendered(made, 0), NO_POINTS)
+    evaluate(made, scene, "train", every=3, on_picture=lambda done, of: heard.append((done, of)))
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_oracle_takes_the_nearest_expert_in_each_pixel() -> None:
+    photo = torch.zeros(1, 2, 3)
+    images = torch.tensor([[[[0.1, 0, 0], [0.9, 0.9, 0.9]]], [[[0.2, 0, 0], [0, 0.3, 0]]]])
+    assert_close(oracle(images, photo), torch.tensor([[[0.1, 0, 0], [0, 0.3, 0]]]))
+
+
+def test_another_data_set_is_refused(made: Mixture) -> None:
+    other = mixture(("poly", "key"))
+    other.rig.cameras[0].viewmat[0, 3] += 1
+    with pytest.raises(ValueError, match="the cameras of the data are not those of the checkpoint"):
+        evaluate(made, Scene(other.rig, Rendered(other, 0), NO_POINTS))
