@@ -82,6 +82,10 @@ class ExpertTrainee(Trainee):
         self.control.after_step(step)
 
     def state_dict(self) -> dict[str, Any]:
+        # A resumed expert has computed nothing from its rows yet: to go on alike, neither may this one have.
+        self.expert.rows_changed(
+            {name: torch.arange(n, device=self.device) for name, n in self.expert.counts().items()}
+        )
         return {"expert": self.expert.state_dict(), "step": self.expert.step, "control": self.control.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
