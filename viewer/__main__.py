@@ -1,0 +1,117 @@
+"""The command `moegs-view`."""
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from moegs import demo
+from viewer.origin import is_loopback
+
+if TYPE_CHECKING:
+    from viewer.app import App
+    from viewer.page import Page
+
+Device = Literal["auto", "cuda", "cpu"]
+"""As in moegs.system, which brings torch: the page is to answer before that."""
+
+
+def view(
+    checkpoint: Positional[Annotated[Path | None, arg(metavar="[CKPT]")]] = None,
+    /,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    device: Device = "auto",
+) -> None:
+    """Look at a trained mixture in the browser: move through the scene, scrub time, mute experts, see the router.
+
+    Args:
+        checkpoint: A mixture written by moegs train; the bundled demo when left out.
+        host: The address to listen at. Other than 127.0.0.1 it lets everybody in who can reach this machine.
+        port: The port to listen at; the next free one if it is taken.
+        device: Where to compute.
+    """
+    path = demo.path() if checkpoint is None else checkpoint
+    from viewer.page import Page
+
+    page = Page(host, port)
+    _tell_address(page, port)
+    show = _Show(path, device, page)
+    show.start()
+    try:
+        show.ready.wait()
+        if show.error is None:
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\nmoegs-view: stopped", flush=True)
+    tidy = show.close()
+    page.close()
+    if show.error is not None:
+        raise show.error
+    if not tidy:
+        # A thread is still inside a compiled kernel; the interpreter must not be torn down under it.
+        sys.stdout.flush()
+        os._exit(0)
+
+
+class _Show(threading.Thread):
+    """Loads the mixture and opens the sessions, so that Ctrl-C is heard meanwhile."""
+
+    def __init__(self, path: Path, device: Device, page: "Page") -> None:
+        super().__init__(daemon=True, name="moegs-load")
+        self.ready = threading.Event()
+        self.error: Exception | None = None
+        self._path, self._page = path, page
+        self._device: Device = device
+        self._app: App | None = None
+
+    def run(self) -> None:
+        try:
+            from viewer import app  # brings torch: some seconds
+
+            loaded = app.load(self._path, self._device, self._page)
+            self._app = app.App(self._page, loaded.mixture)
+            print(app.summary(self._path, loaded), flush=True)
+        except Exception as error:
+            self.error = error
+        self.ready.set()
+
+    def close(self) -> bool:
+        """Ends the sessions; whether no thread is left that computes."""
+        return not self.is_alive() and (self._app is None or self._app.close())
+
+
+def _tell_address(page: "Page", wanted: int) -> None:
+    if page.port != wanted != 0:
+        print(f"Port {wanted} is taken: this is on {page.port}.")
+    print(f"Open {page.url} in a browser; Ctrl-C ends it.")
+    forward = f"ssh -L {page.port}:localhost:{page.port} {socket.gethostname()}"
+    if is_loopback(page.host):
+        print(f"From another machine: {forward}, then the same address there.", flush=True)
+    else:
+        print(
+            f"Warning: --host {page.host} lets everybody in who can reach this machine. Safer: leave --host out, and "
+            f"on your own machine run: {forward}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Runs the command: exit code 0 done, 1 an expected failure in one line on stderr, 2 wrong usage."""
+    try:
+        tyro.cli(view, prog="moegs-view")
+    except ValueError as error:
+        print(f"moegs-view: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

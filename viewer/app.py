@@ -1,0 +1,80 @@
+"""The application: a mixture, and a session for every tab that looks at it."""
+
+import threading
+from pathlib import Path
+
+import viser
+
+from moegs import checkpoint, views
+from moegs.checkpoint import Checkpoint
+from moegs.mixture import Mixture
+from moegs.system import Device, device
+from moegs.views import Shot
+from viewer.page import Page
+from viewer.session import Session
+from viewer.studio import Studio
+
+WARM_UP_SIZE = (64, 48)
+"""Of the picture that is drawn once so that everything is compiled before somebody waits for it."""
+PATIENCE = 1.0
+"""Seconds that threads get to finish the frame they are at when the program ends."""
+
+
+class App:
+    """Sessions by the number of their tab."""
+
+    def __init__(self, page: Page, mixture: Mixture) -> None:
+        """Shows `mixture` in all tabs of `page`, those that are open and those that come."""
+        self._studio = Studio(mixture, page.server.get_clients)
+        self._sessions: dict[int, Session] = {}
+        self._lock = threading.Lock()
+        page.server.scene.set_up_direction(mixture.rig.up.double().cpu().numpy())
+        page.hand_over(self._join, self._leave)
+
+    def close(self) -> bool:
+        """Ends all sessions; whether all of their threads have come to an end in time."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.close()
+        threads = [thread for session in sessions for thread in session.threads()]
+        for thread in threads:
+            thread.join(PATIENCE / len(threads))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _join(self, client: viser.ClientHandle) -> None:
+        with self._lock:
+            if client.client_id not in self._sessions:
+                self._sessions[client.client_id] = Session(client, self._studio)
+
+    def _leave(self, client: viser.ClientHandle) -> None:
+        with self._lock:
+            session = self._sessions.pop(client.client_id, None)
+        if session is not None:
+            session.close()
+
+
+def load(path: Path, where: Device, page: Page) -> Checkpoint:
+    """The checkpoint at `path`, ready to be drawn at once; `page` says what takes so long.
+
+    Raises ValueError in one line where there is nothing to show.
+    """
+    page.say(f"Loading {path.name}")
+    loaded = checkpoint.load(path, device(where))
+    page.say("Compiling the rasterizer, once on this machine")
+    rig = loaded.mixture.rig
+    views.draw(loaded.mixture, Shot(rig.cameras[0].fitted(*WARM_UP_SIZE), rig.timeline.t(0)))
+    return loaded
+
+
+def summary(path: Path, loaded: Checkpoint) -> str:
+    """What was loaded, for the terminal."""
+    mixture = loaded.mixture
+    rig, timeline = mixture.rig, mixture.rig.timeline
+    members = zip(mixture.names, mixture.members, strict=True)
+    lines = [f"  {name:<12} {member.config.kind:<12} {len(member):>9,} Gaussians" for name, member in members]
+    return "\n".join([
+        f"{path}: {len(mixture.names)} experts, {timeline.frames} frames at {timeline.fps:g} frames/s, "
+        f"{len(rig.train)} training and {len(rig.test)} test cameras, on {mixture.device}",
+        *lines,
+    ])  # fmt: skip

@@ -1,0 +1,167 @@
+"""The table of controls: one row per widget, from its label to how it reads and writes the state."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from moegs import views
+from moegs.mixture import Mixture
+from moegs.router import MuteRule
+from viewer.state import Extent, ViewState
+
+FREE = "free"
+"""What the list of cameras says while the mouse leads."""
+SPEEDS = ("0.25x", "0.5x", "1x", "2x", "4x")
+
+Write = Callable[[ViewState, Any, float], ViewState]
+"""The state after the widget got a value at a moment of the clock."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A dropdown."""
+
+    label: str
+    options: Callable[[Mixture], Sequence[str]]
+    read: Callable[[ViewState], str]
+    write: Write
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A check box."""
+
+    label: str
+    read: Callable[[ViewState], bool]
+    write: Write
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Number:
+    """A field for a number between two bounds."""
+
+    label: str
+    low: float
+    high: float
+    read: Callable[[ViewState], float]
+    write: Write
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class FrameSlider:
+    """The time slider, from the first frame to the last; moving it is motion."""
+
+    label: str
+    read: Callable[[ViewState], int]
+    write: Write
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a key does, and the command palette (Ctrl+K) too."""
+
+    label: str
+    hotkey: Literal["space", "arrowleft", "arrowright", "home", "end"]
+    change: Callable[[ViewState, float], ViewState]
+    modifier: Literal["shift"] | None = None
+
+
+Control = Choice | Switch | Number | FrameSlider
+
+
+def cameras(mixture: Mixture) -> dict[str, int]:
+    """The number of each camera of the data set by its label, test cameras first."""
+    rig = mixture.rig
+    found = {}
+    for split in ("test", "train"):
+        for place, number in enumerate(getattr(rig, split)):
+            found[f"{split}:{place}  {rig.names[number]}"] = number
+    return found
+
+
+def step(state: ViewState, frames: int, now: float) -> ViewState:
+    """Stands `frames` further on, around the ends where it loops."""
+    standing = state.playback.pause(now)
+    frame = standing.start + frames
+    if state.playback.loop:
+        frame %= state.timeline.frames
+    return replace(state, playback=standing.seek(frame, now))
+
+
+def play_or_pause(state: ViewState, now: float) -> ViewState:
+    playback = state.playback
+    return replace(state, playback=playback.pause(now) if playback.playing else playback.play(now))
+
+
+def seek(state: ViewState, frame: float, now: float) -> ViewState:
+    return replace(state, playback=state.playback.seek(frame, now))
+
+
+def _export(name: str, convert: Callable[[Any], Any] = lambda value: value) -> Write:
+    def write(state: ViewState, value: Any, now: float) -> ViewState:
+        return replace(state, export=replace(state.export, **{name: convert(value)}))
+
+    return write
+
+
+def _speed(state: ViewState, text: str, now: float) -> ViewState:
+    return replace(state, playback=state.playback.paced(now, speed=float(text.removesuffix("x"))))
+
+
+TIME: tuple[Control, ...] = (
+    Choice(
+        "Speed", lambda mixture: SPEEDS, lambda state: f"{state.playback.speed:g}x", _speed, "1x: as fast as filmed"
+    ),
+    Switch(
+        "Loop",
+        lambda state: state.playback.loop,
+        lambda state, on, now: replace(state, playback=state.playback.paced(now, loop=on)),
+    ),
+)
+VIEW: tuple[Control, ...] = (
+    Choice("View", views.ids, lambda state: state.view, lambda state, view, now: replace(state, view=view)),
+)
+FRAME = FrameSlider("Frame", lambda state: round(state.playback.start), seek)
+MUTING: tuple[Control, ...] = (
+    Choice(
+        "Muted share",
+        lambda mixture: get_args(MuteRule),
+        lambda state: state.mute_rule,
+        lambda state, rule, now: replace(state, mute_rule=rule),
+        "Where a muted expert's share goes. renormalize: the live experts decide among themselves; "
+        "keep: it stays black; reroute: to the live expert wanted most",
+    ),
+)
+FRUSTUMS = Switch(
+    "Show cameras",
+    lambda state: state.frustums,
+    lambda state, on, now: replace(state, frustums=on),
+    "Draw the data set's cameras into the scene: test orange, train grey",
+)
+EXPORT: tuple[Control, ...] = (
+    Choice("Size", lambda mixture: get_args(Extent), lambda state: state.export.size, _export("size")),
+    Number("Degrees", -3600, 3600, lambda state: state.export.degrees, _export("degrees", float)),
+    Number("Seconds", 0.1, 600, lambda state: state.export.seconds, _export("seconds", float)),
+    Number("Frames/s", 1, 120, lambda state: state.export.fps, _export("fps", float)),
+    Switch(
+        "Time runs",
+        lambda state: state.export.running,
+        _export("running", bool),
+        "Off: the scene stands still while the camera turns",
+    ),
+)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("Play or pause", "space", play_or_pause),
+    Command("Next frame", "arrowright", lambda state, now: step(state, 1, now)),
+    Command("Previous frame", "arrowleft", lambda state, now: step(state, -1, now)),
+    Command("Ten frames on", "arrowright", lambda state, now: step(state, 10, now), "shift"),
+    Command("Ten frames back", "arrowleft", lambda state, now: step(state, -10, now), "shift"),
+    Command("First frame", "home", lambda state, now: seek(state, 0, now)),
+    Command("Last frame", "end", lambda state, now: seek(state, state.playback.last, now)),
+)

@@ -1,0 +1,209 @@
+"""Panels: the widgets of one tab, made from the table of controls and kept in step with its state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import viser
+
+from moegs.mixture import Mixture
+from viewer import controls, markup
+from viewer.controls import Choice, Control, FrameSlider, Number, Switch
+from viewer.state import ViewState
+
+Change = Callable[[ViewState, float], ViewState]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What widgets set in motion."""
+
+    change: Callable[[Change, bool], None]
+    """Changes the state; the flag says that more of the same is likely to follow at once."""
+    fly: Callable[[int | None], None]
+    """Looks through a camera of the data set, or lets the mouse lead from there."""
+    record: Callable[[], None]
+    """Makes the turntable video."""
+    photograph: Callable[[], None]
+    """Makes a screenshot."""
+    cancel: Callable[[], None]
+    """Stops the video."""
+
+
+class Panel:
+    """The widgets of one tab."""
+
+    def __init__(self, client: viser.ClientHandle, mixture: Mixture, state: ViewState, actions: Actions) -> None:
+        self._gui, self._mixture, self._actions = client.gui, mixture, actions
+        self._bound: list[tuple[Any, Callable[[ViewState], Any]]] = []
+        gui = self._gui
+        self._banner = gui.add_html("", visible=False)
+        self._statistics = gui.add_html(markup.status("waiting for the first picture"))
+        with gui.add_folder("Time"):
+            self._add_time(state)
+        with gui.add_folder("View"):
+            self._add_controls(controls.VIEW, state)
+            self._add_cameras(state)
+        with gui.add_folder("Experts"):
+            self._experts = [self._add_expert(number, state) for number in range(len(mixture.names))]
+            self._add_controls(controls.MUTING, state)
+        with gui.add_folder("Pixel"):
+            self._reading = gui.add_html(markup.nothing_picked())
+        with gui.add_folder("Export", expand_by_default=False):
+            self._add_export(state)
+        for command in controls.COMMANDS:
+            handle = gui.add_command(command.label, hotkey=command.hotkey, modifier=command.modifier)
+            handle.on_trigger(self._triggered(command.change))
+
+    def sync(self, state: ViewState) -> None:
+        """Brings every widget to `state`."""
+        for handle, read in self._bound:
+            handle.value = read(state)
+        for number, row in enumerate(self._experts):
+            _set(row, markup.expert(self._mixture, number, state))
+        playing = state.playback.playing
+        self._play.label = "Pause" if playing else "Play"
+        self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
+        if state.picked is None:
+            _set(self._reading, markup.nothing_picked())
+
+    def show_time(self, state: ViewState, frame: float) -> None:
+        """The frame that the picture shows, while time runs too."""
+        _set(self._clock, markup.clock(state, frame))
+        self._slider.value = round(frame)
+
+    def show_statistics(self, html: str) -> None:
+        _set(self._statistics, html)
+
+    def show_reading(self, html: str) -> None:
+        _set(self._reading, html)
+
+    def show_error(self, error: Exception | None) -> None:
+        """Why there is no new picture; None once there is."""
+        if error is not None:
+            _set(self._banner, markup.banner(error))
+        self._banner.visible = error is not None
+
+    def show_progress(self, percent: float | None) -> None:
+        """How far the video is; None when none is being made."""
+        running = percent is not None
+        self._progress.value = percent or 0.0
+        self._progress.visible = self._cancel.visible = running
+        self._record.visible = not running
+
+    def _add_time(self, state: ViewState) -> None:
+        gui, change = self._gui, self._actions.change
+        self._clock = gui.add_html(markup.clock(state, state.playback.start))
+        self._slider = self._add(controls.FRAME, state)
+        self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
+        self._play.on_click(self._triggered(controls.play_or_pause))
+        steps: dict[str, Change] = {
+            "first": lambda state, now: controls.seek(state, 0, now),
+            "\N{MINUS SIGN}1": lambda state, now: controls.step(state, -1, now),
+            "+1": lambda state, now: controls.step(state, 1, now),
+            "last": lambda state, now: controls.seek(state, state.playback.last, now),
+        }
+        group = gui.add_button_group("Step", tuple(steps))
+
+        @group.on_click
+        async def _(event: viser.GuiEvent) -> None:
+            change(steps[event.target.value], False)
+
+        self._add_controls(controls.TIME, state)
+
+    def _add_cameras(self, state: ViewState) -> None:
+        numbers = controls.cameras(self._mixture)
+        labels = {number: label for label, number in numbers.items()}
+
+        def read(state: ViewState) -> str:
+            return controls.FREE if state.flight is None else labels.get(state.flight.number, controls.FREE)
+
+        handle = self._gui.add_dropdown(
+            "Camera",
+            (controls.FREE, *numbers),
+            initial_value=read(state),
+            hint="Look through a camera of the data set, with its exact lens; moving the mouse leaves it",
+        )
+        self._bound.append((handle, read))
+
+        @handle.on_update
+        async def _(event: viser.GuiEvent) -> None:
+            if event.client is not None:
+                self._actions.fly(numbers.get(handle.value))
+
+        self._add(controls.FRUSTUMS, state)
+
+    def _add_expert(self, number: int, state: ViewState) -> viser.GuiHtmlHandle:
+        row = self._gui.add_html(markup.expert(self._mixture, number, state))
+        switches: dict[str, Change] = {
+            "mute": lambda state, now: state.toggled_mute(number),
+            "solo": lambda state, now: state.toggled_solo(number),
+        }
+        group = self._gui.add_button_group("", tuple(switches))
+
+        @group.on_click
+        async def _(event: viser.GuiEvent) -> None:
+            self._actions.change(switches[event.target.value], False)
+
+        return row
+
+    def _add_export(self, state: ViewState) -> None:
+        gui, actions = self._gui, self._actions
+        self._add_controls(controls.EXPORT, state)
+        self._record = gui.add_button("Turntable video", icon=viser.Icon.ROTATE_360)
+        self._record.on_click(_quietly(actions.record))
+        self._progress = gui.add_progress_bar(0.0, visible=False)
+        self._cancel = gui.add_button("Cancel", icon=viser.Icon.X, visible=False)
+        self._cancel.on_click(_quietly(actions.cancel))
+        screenshot = gui.add_button("Screenshot", icon=viser.Icon.CAMERA)
+        screenshot.on_click(_quietly(actions.photograph))
+
+    def _add_controls(self, rows: tuple[Control, ...], state: ViewState) -> None:
+        for row in rows:
+            self._add(row, state)
+
+    def _add(self, row: Control, state: ViewState) -> Any:
+        handle = self._widget(row, state)
+        moving = isinstance(row, FrameSlider)
+        self._bound.append((handle, row.read))
+
+        @handle.on_update
+        async def _(event: viser.GuiEvent) -> None:
+            if event.client is not None:  # else it was `sync` that set it
+                value = handle.value
+                self._actions.change(lambda state, now: row.write(state, value, now), moving)
+
+        return handle
+
+    def _widget(self, row: Control, state: ViewState) -> Any:
+        gui = self._gui
+        match row:
+            case Choice():
+                return gui.add_dropdown(
+                    row.label, tuple(row.options(self._mixture)), initial_value=row.read(state), hint=row.hint
+                )
+            case Switch():
+                return gui.add_checkbox(row.label, row.read(state), hint=row.hint)
+            case Number():
+                return gui.add_number(row.label, row.read(state), min=row.low, max=row.high, hint=row.hint)
+            case FrameSlider():
+                last = state.playback.last
+                return gui.add_slider(row.label, 0, last, 1, row.read(state), hint=row.hint, disabled=last == 0)
+
+    def _triggered(self, change: Change) -> Callable[[Any], Any]:
+        async def callback(event: Any) -> None:
+            self._actions.change(change, False)
+
+        return callback
+
+
+def _quietly(action: Callable[[], None]) -> Callable[[Any], Any]:
+    async def callback(event: Any) -> None:
+        action()
+
+    return callback
+
+
+def _set(handle: viser.GuiHtmlHandle, content: str) -> None:
+    if handle.content != content:
+        handle.content = content

@@ -1,0 +1,57 @@
+"""Playback: which frame is on at what moment of the wall clock."""
+
+from dataclasses import dataclass, replace
+
+from moegs.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Playback:
+    """A position in time that stands still or runs with the clock; what cannot be drawn in time is left out."""
+
+    timeline: Timeline
+    start: float = 0.0
+    """Frame number at the moment `since`."""
+    since: float | None = None
+    """Clock in seconds when it began to run; None while it stands."""
+    speed: float = 1.0
+    """Of 1 is as fast as it was filmed."""
+    loop: bool = True
+
+    @property
+    def playing(self) -> bool:
+        return self.since is not None
+
+    @property
+    def last(self) -> int:
+        """Number of the last frame."""
+        return self.timeline.frames - 1
+
+    def frame(self, now: float) -> float:
+        """The frame number at clock `now`, between two frames where time is; never beyond the last frame."""
+        if self.since is None:
+            return self.start
+        frame = self.start + (now - self.since) * self.timeline.fps * self.speed
+        return min(frame % self.timeline.frames if self.loop else frame, float(self.last))
+
+    def ended(self, now: float) -> bool:
+        """Whether it ran into the end, which only happens without loop."""
+        return self.playing and not self.loop and self.frame(now) >= self.last
+
+    def play(self, now: float) -> "Playback":
+        """Runs from here, or from the first frame where it stands on the last and does not loop."""
+        frame = self.frame(now)
+        return replace(self, start=0.0 if frame >= self.last and not self.loop else frame, since=now)
+
+    def pause(self, now: float) -> "Playback":
+        """Stands on the whole frame that is on at `now`."""
+        return replace(self, start=float(round(self.frame(now))), since=None)
+
+    def seek(self, frame: float, now: float) -> "Playback":
+        """Goes to `frame`, kept between the first and the last, and runs on from there if it ran."""
+        return replace(self, start=min(max(frame, 0.0), float(self.last)), since=now if self.playing else None)
+
+    def paced(self, now: float, *, speed: float | None = None, loop: bool | None = None) -> "Playback":
+        """Goes on from the frame at `now` with another speed or loop."""
+        kept = self.seek(self.frame(now), now)
+        return replace(kept, speed=kept.speed if speed is None else speed, loop=kept.loop if loop is None else loop)

@@ -1,0 +1,257 @@
+"""Session: one browser tab, with its own state, camera, panel and worker."""
+
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+
+import viser
+
+from moegs import probe
+from moegs.cameras import Camera
+from viewer import exports, markup
+from viewer.controls import cameras
+from viewer.exports import Cancelled, Download, Job
+from viewer.marker import ringed
+from viewer.navigation import Flight, Pose, Stage, pose_of
+from viewer.panels import Actions, Change, Panel
+from viewer.state import ViewState
+from viewer.studio import Studio
+from viewer.worker import Closed, Frame, Order, Worker
+
+QUIET = 0.12
+"""Seconds without a change after which a tab counts as at rest."""
+ARRIVAL_TIMEOUT = 2.0
+"""Seconds to wait for the browser to say that a picture has come; a hidden tab never does."""
+JPEG_MOVING, JPEG_STILL = 70, 92
+"""Qualities of the pictures that are sent."""
+PNG_PIXELS = 1_000_000
+"""Up to so many, a resting picture with a legend is sent without loss, since its colours are numbers."""
+STATISTICS_INTERVAL = 0.25
+"""Seconds between two updates of the line while something moves."""
+
+
+class Session:
+    """One tab: it answers its worker's questions and its panel's wishes."""
+
+    def __init__(self, client: viser.ClientHandle, studio: Studio) -> None:
+        self._client, self._studio = client, studio
+        self._stage = Stage.of(studio.mixture.rig)
+        self._lock = threading.RLock()
+        self._version = 0
+        self._touched = -1e9
+        self._arrivals: deque[float] = deque(maxlen=60)
+        self._told = 0.0
+        self._failed = False
+        self._job: Job | None = None
+        self._state = ViewState.of(studio.mixture)
+        self._pose: Pose | None = None
+        self._worker = Worker(self, studio.draw)
+        actions = Actions(self.change, self.fly, self.record, self.photograph, self.cancel)
+        self._panel = Panel(client, studio.mixture, self._state, actions)
+        self._frustums = self._add_frustums()
+        self._client.camera.up_direction = self._stage.up
+        self.fly(self._stage.start())
+        client.camera.on_update(self._camera_moved)
+        client.scene.on_click()(self._clicked)
+        self._worker.start()
+
+    @property
+    def state(self) -> ViewState:
+        return self._state
+
+    def close(self) -> None:
+        """Ends the worker and a video in the making, each after the frame it is at."""
+        self._worker.close()
+        self.cancel()
+
+    def threads(self) -> list[threading.Thread]:
+        """Those that may still be drawing."""
+        return [self._worker, *([] if self._job is None else [self._job])]
+
+    def change(self, change: Change, moving: bool = False) -> None:
+        """Takes over what `change` makes of the state; `moving`: more of it is likely to follow at once."""
+        now = time.monotonic()
+        with self._lock:
+            state = change(self._state, now)
+            if state == self._state:
+                return
+            self._state = state
+            self._version += 1
+            if moving:
+                self._touched = now
+            self._panel.sync(state)
+            for frustum in self._frustums:
+                frustum.visible = state.frustums
+        self._worker.wake()
+
+    def fly(self, number: int | None) -> None:
+        """Looks through camera `number` of the data set; None: the mouse leads from here."""
+        if number is None:
+            self.change(lambda state, now: replace(state, flight=None))
+            return
+        camera = self._studio.mixture.rig.cameras[number].fitted(*self._canvas())
+        pose = self._stage.pose(camera)
+        with self._lock:
+            self._pose = pose
+            self.change(lambda state, now: replace(state, flight=Flight(number, pose, now)))
+            with self._client.atomic():
+                self._client.camera.position = pose.position
+                self._client.camera.look_at = self._stage.orbit_center(camera)
+                self._client.camera.fov = pose.fov
+
+    def order(self) -> Order | None:
+        """What this tab wants to see now."""
+        now = time.monotonic()
+        with self._lock:
+            if self._state.playback.ended(now):
+                self.change(lambda state, now: replace(state, playback=state.playback.pause(now)))
+            state, version = self._state, self._version
+            width, height = self._canvas()
+            if self._pose is None or width < 1 or height < 1:
+                return None
+            camera = self._camera(width, height)
+            moving = state.playback.playing or now - self._touched < QUIET
+        frame = state.playback.frame(now)
+        return Order(state.shot(camera, frame), (version, frame, width, height), moving)
+
+    def show(self, frame: Frame) -> None:
+        """Sends `frame` and what belongs to it, and waits until the browser has it."""
+        pixels = frame.drawing.burnt()
+        height, width = pixels.shape[:2]
+        state = self._state
+        spot = state.picked_pixel(width, height)
+        with self._client.atomic():
+            if spot is not None:
+                reading = probe.read(self._studio.mixture, frame.drawing.render, *spot)
+                self._panel.show_reading(markup.reading(reading, frame.shot.active))
+                pixels = ringed(pixels, *spot)
+            lossless = frame.sharp and frame.drawing.legend is not None and width * height <= PNG_PIXELS
+            self._client.scene.set_background_image(
+                pixels,
+                format="png" if lossless else "jpeg",
+                jpeg_quality=JPEG_STILL if frame.sharp else JPEG_MOVING,
+            )
+            self._panel.show_time(state, state.timeline.frame(frame.shot.t))
+            if self._failed:
+                self._panel.show_error(None)
+                self._failed = False
+            self._tell_statistics(frame)
+        self._await_arrival()
+        self._arrivals.append(time.monotonic())
+
+    def fail(self, error: Exception) -> None:
+        """Shows in the page why there is no new picture; the last good one stays."""
+        self._failed = True
+        self._panel.show_error(error)
+
+    def photograph(self) -> None:
+        """Makes a screenshot of the chosen size and offers it."""
+        shot = self._export_shot()
+        Job(lambda advance: exports.screenshot(self._studio.draw, shot), lambda percent: None, self._offer).start()
+
+    def record(self) -> None:
+        """Makes the turntable video and offers it."""
+        with self._lock:
+            if self._job is not None and self._job.is_alive():
+                return
+            shot, options, studio = self._export_shot(), self._state.export, self._studio
+
+            def make(advance: exports.Advance) -> Download:
+                return exports.turntable(studio.mixture, studio.draw, shot, options, advance)
+
+            self._panel.show_progress(0.0)
+            self._job = Job(make, self._panel.show_progress, self._recorded)
+            self._job.start()
+
+    def cancel(self) -> None:
+        """Stops the video in the making."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def _recorded(self, made: Download | Exception) -> None:
+        self._panel.show_progress(None)
+        self._offer(made)
+
+    def _offer(self, made: Download | Exception) -> None:
+        if isinstance(made, Cancelled):
+            self._client.add_notification("Cancelled", "Nothing was kept.", auto_close_seconds=4)
+        elif isinstance(made, Exception):
+            self._client.add_notification("Export failed", f"{type(made).__name__}: {made}", color="red")
+        else:
+            for note in made.notes:
+                self._client.add_notification("Note", note, auto_close_seconds=10)
+            self._client.send_file_download(made.name, made.content)
+
+    def _canvas(self) -> tuple[int, int]:
+        camera = self._client.camera
+        return camera.image_width, camera.image_height
+
+    def _camera(self, width: int, height: int) -> Camera:
+        flight = self._state.flight
+        if flight is not None:
+            return self._studio.mixture.rig.cameras[flight.number].fitted(width, height)
+        assert self._pose is not None
+        return self._stage.camera(self._pose, width, height)
+
+    def _export_shot(self) -> exports.Shot:
+        with self._lock:
+            state, canvas = self._state, self._canvas()
+            cameras = self._studio.mixture.rig.cameras
+            own = cameras[self._stage.start() if state.flight is None else state.flight.number]
+            size = state.export.frame_size(own, canvas)
+            # Fitted from the camera itself, so that a data set camera at its own size is met to the pixel.
+            camera = self._camera(*canvas) if state.flight is None else own
+            return state.shot(camera.fitted(*size), state.playback.frame(time.monotonic()))
+
+    async def _camera_moved(self, camera: viser.CameraHandle) -> None:
+        now = time.monotonic()
+        pose = pose_of(camera.wxyz, camera.position, camera.fov)
+        with self._lock:
+            flight = self._state.flight
+            if flight is not None and flight.left_by(pose, now):
+                self.change(lambda state, now: replace(state, flight=None))
+            elif flight is not None:
+                arrived = flight.arrived or flight.reached_by(pose)
+                self._state = replace(self._state, flight=replace(flight, arrived=arrived))
+                self._worker.wake()  # the canvas may have another size
+                return
+            self._pose = pose
+            self._version += 1
+            self._touched = now
+        self._worker.wake()
+
+    def _clicked(self, event: viser.SceneClickEvent) -> None:
+        self.change(lambda state, now: replace(state, picked=event.screen_pos))
+
+    def _tell_statistics(self, frame: Frame) -> None:
+        now = time.monotonic()
+        if not frame.sharp and now - self._told < STATISTICS_INTERVAL:
+            return
+        self._told = now
+        recent = [at for at in self._arrivals if now - at < 1.0]
+        rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 2 and not frame.sharp else None
+        total = sum(len(expert) for expert in self._studio.mixture.members)
+        self._panel.show_statistics(markup.statistics(frame, rate, total))
+
+    def _await_arrival(self) -> None:
+        """Waits until the browser has taken the picture: it answers a question that was sent after it."""
+        try:
+            self._client.local_storage.get_item("moegs", timeout=ARRIVAL_TIMEOUT)
+        except TimeoutError:
+            return  # a hidden tab, or a very slow link: the next picture may go
+        except RuntimeError:
+            if self._client.client_id not in self._studio.clients():
+                raise Closed from None
+
+    def _add_frustums(self) -> list[viser.CameraFrustumHandle]:
+        rig, found = self._studio.mixture.rig, []
+        for label, number in cameras(self._studio.mixture).items():
+            camera = rig.cameras[number]
+            pose = self._stage.pose(camera)
+            found.append(self._client.scene.add_camera_frustum(
+                f"/cameras/{number}", pose.fov, camera.width / camera.height, scale=0.12, visible=False,
+                color=(230, 159, 0) if label.startswith("test") else (150, 150, 150), position=pose.position,
+                wxyz=self._stage.wxyz(camera),
+            ))  # fmt: skip
+        return found

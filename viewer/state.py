@@ -1,0 +1,94 @@
+"""ViewState: everything that one tab has chosen, as one frozen value."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from moegs.cameras import Camera
+from moegs.mixture import Mixture
+from moegs.router import MuteRule
+from moegs.timeline import Timeline
+from moegs.views import Shot
+from viewer.navigation import Flight
+from viewer.playback import Playback
+
+Extent = Literal["canvas", "data set", "1280x720", "1920x1080"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How files are made: the picture's size, and the way of a turntable video."""
+
+    size: Extent = "canvas"
+    degrees: float = 360.0
+    seconds: float = 6.0
+    fps: float = 30.0
+    running: bool = True
+    """Whether time goes on in the video."""
+
+    def frame_size(self, camera: Camera, canvas: tuple[int, int]) -> tuple[int, int]:
+        """Width and height in pixels; `camera` is one of the data set."""
+        if self.size == "canvas":
+            return canvas
+        if self.size == "data set":
+            return camera.width, camera.height
+        width, height = self.size.split("x")
+        return int(width), int(height)
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """A shot but for the free camera, which the browser holds; and what only a live view has."""
+
+    playback: Playback
+    muted: tuple[bool, ...]
+    soloed: tuple[bool, ...]
+    """Where any is, only these are live."""
+    view: str = "rgb"
+    mute_rule: MuteRule = "renormalize"
+    flight: Flight | None = None
+    """The camera of the data set that it looks through; None: the mouse leads."""
+    frustums: bool = False
+    """Whether the data set's cameras are drawn into the scene."""
+    picked: tuple[float, float] | None = None
+    """The pixel that is being read, as shares of the canvas from its left and upper edge."""
+    export: ExportOptions = ExportOptions()
+
+    @staticmethod
+    def of(mixture: Mixture) -> "ViewState":
+        """Where a tab starts."""
+        none = (False,) * len(mixture.names)
+        return ViewState(Playback(mixture.rig.timeline), muted=none, soloed=none)
+
+    @property
+    def timeline(self) -> Timeline:
+        return self.playback.timeline
+
+    @property
+    def active(self) -> tuple[bool, ...] | None:
+        """Which experts are live; None for all."""
+        live = self.soloed if any(self.soloed) else tuple(not mute for mute in self.muted)
+        return None if all(live) else live
+
+    def shot(self, camera: Camera, frame: float) -> Shot:
+        """What to draw from `camera` at `frame`."""
+        return Shot(camera, self.timeline.t(frame), self.view, self.active, self.mute_rule)
+
+    def toggled_mute(self, expert: int) -> "ViewState":
+        """The same with expert number `expert` muted, or heard again; a solo elsewhere ends."""
+        silent = (False,) * len(self.soloed)
+        return replace(self, muted=_flipped(self.muted, expert), soloed=silent)
+
+    def toggled_solo(self, expert: int) -> "ViewState":
+        """The same with expert number `expert` among the only ones, or no longer."""
+        return replace(self, soloed=_flipped(self.soloed, expert))
+
+    def picked_pixel(self, width: int, height: int) -> tuple[int, int] | None:
+        """Column and row of the picked pixel in a picture of the canvas in `width` x `height` pixels."""
+        if self.picked is None:
+            return None
+        x, y = self.picked
+        return min(int(x * width), width - 1), min(int(y * height), height - 1)
+
+
+def _flipped(flags: tuple[bool, ...], number: int) -> tuple[bool, ...]:
+    return tuple(flag != (i == number) for i, flag in enumerate(flags))
