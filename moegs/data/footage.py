@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import UInt8
 from numpy import ndarray
 
 
+@runtime_checkable
 class Footage(Protocol):
     """What one camera filmed."""
 

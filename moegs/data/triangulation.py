@@ -35,7 +35,11 @@ def triangulate(rig: Rig, photos: Photos, frame: int) -> Points:
         _match(pycolmap, folder, named, rig)
         known = _known_cameras(pycolmap, folder / "matches.db", named, rig)
         (folder / "points").mkdir()
-        result = pycolmap.triangulate_points(known, folder / "matches.db", folder / "photos", folder / "points")
+        options = pycolmap.IncrementalPipelineOptions()
+        options.triangulation.ignore_two_view_tracks = False
+        result = pycolmap.triangulate_points(
+            known, folder / "matches.db", folder / "photos", folder / "points", options=options
+        )
     found = list(result.points3D.values())
     if not found:
         raise ValueError(f"triangulation: nothing matches between the training cameras at frame {frame}; give a file")
