@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
-from moegs.rasterize.cpu import compositing, projection, tiles
+from moegs.rasterize.cpu import compositing, compositing_backward, projection, tiles
+from moegs.rasterize.cpu.compositing import Pictures
 from moegs.rasterize.cpu.kernels import LOCK
 
 MAX_LANES = 16
@@ -104,25 +105,32 @@ class Composite(torch.autograd.Function):
             splats = compositing.pack(
                 means2d.numpy(), footprints.numpy(), bounds.numpy(), colors.numpy(), features.numpy(), depths.numpy()
             )
-            *pictures, ends = compositing.composite(starts, rows, splats, view.backgrounds, view.size, lanes)
-        ctx.walk = (starts, ends, rows, splats, view.backgrounds)
+            pictures = _empty_pictures(view)
+            ends = compositing.composite(starts, rows, splats, view.backgrounds, pictures, lanes)
         outputs = tuple(map(torch.from_numpy, pictures))
         ctx.save_for_backward(*outputs)
-        ctx.lanes = lanes
         ctx.set_materialize_grads(False)
+        ctx.walk = (starts, ends, rows, splats, view.backgrounds)
+        ctx.lanes = lanes
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *v_pictures: Tensor | None) -> Any:
-        pictures = [saved.numpy() for saved in ctx.saved_tensors]
-        given = [
-            np.zeros_like(picture) if v is None else v.contiguous().numpy()
-            for v, picture in zip(v_pictures, pictures, strict=True)
-        ]
-        # The last channel is z: where nobody asks for the depth's gradient, it is left out.
-        channels = 3 + pictures[1].shape[-1] + (v_pictures[3] is not None)
+    def backward(ctx: Any, *v_outputs: Tensor | None) -> Any:
+        pictures = Pictures(*(saved.numpy() for saved in ctx.saved_tensors))
+        v_pictures = Pictures(
+            *(
+                np.zeros_like(picture) if v is None else v.contiguous().numpy()
+                for v, picture in zip(v_outputs, pictures, strict=True)
+            )
+        )
+        channels = 3 + pictures.features.shape[3] + (v_outputs[3] is not None)
         with LOCK:
-            v_splats = compositing.composite_backward(*ctx.walk, *pictures, *given, channels, ctx.lanes)
-            gradients = compositing.unpack(v_splats)
+            v_splats = compositing_backward.composite_backward(*ctx.walk, pictures, v_pictures, channels, ctx.lanes)
+            gradients = compositing_backward.unpack(v_splats)
         v_means2d, v_footprints, v_colors, v_features, v_depths = map(torch.from_numpy, gradients)
         return v_means2d, v_footprints, v_depths, None, None, v_colors, v_features, None
+
+
+def _empty_pictures(view: View) -> Pictures:
+    layers, channels = view.backgrounds.shape
+    return Pictures(*(np.empty((layers, *view.size, count), np.float32) for count in (3, channels - 3, 1, 1)))
