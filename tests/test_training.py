@@ -319,7 +319,7 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then():
 def tell_threads(on_event: OnEvent) -> None:
     import numba
 
-    on_event(Scored(f"{torch.get_num_threads()} {numba.config.NUMBA_NUM_THREADS}", str(os.getpid()), 0.0))
+    on_event(Scored(f"{torch.get_num_threads()} {numba.get_num_threads()}", str(os.getpid()), 0.0))
 
 
 def fail(on_event: OnEvent) -> None:

@@ -77,7 +77,7 @@ def _train_router(
 ) -> None:
     """Trains a router at each temperature asked for, and keeps the one that does best on what none of them learned."""
     scene = load_scene(settings.data)
-    temperatures = settings.router.temperatures or (settings.router.router.temperature,)
+    temperatures = settings.router.tried
     held_out = scene.rig.train[: settings.router.validation] if len(temperatures) > 1 else ()
     draws = Shuffled([c for c in scene.rig.train if c not in held_out], scene.rig.timeline.frames)
     state_files = {temperature: out / f"router-{temperature:g}.state.pt" for temperature in temperatures}

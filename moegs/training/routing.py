@@ -33,8 +33,7 @@ class RouterTraining:
     ssim_weight: float = 0.2
     """Share of 1 - SSIM in the loss; the rest is L1."""
     temperatures: tuple[float, ...] = ()
-    """More than one: a router is trained at each, and the one with the best validation PSNR is kept. None: the
-    router's own."""
+    """In place of the router's own: a router is trained at each, and the one with the best validation PSNR is kept."""
     validation: int = 1
     """How many of the training cameras train no router but choose between the temperatures, where there are several."""
 
@@ -48,6 +47,11 @@ class RouterTraining:
             raise ValueError(f"temperatures: got {list(self.temperatures)}, expected positive numbers")
         if len(self.temperatures) > 1 and self.validation < 1:
             raise ValueError("validation: choosing between temperatures needs at least 1 camera")
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """The temperatures at which a router is trained."""
+        return self.temperatures or (self.router.temperature,)
 
     def rates(self) -> list[Rate]:
         """Of every parameter of a volume router."""
