@@ -93,7 +93,7 @@ def _train_router(
         if held_out:
             psnrs[temperature] = validation_psnr(mixture, scene, held_out)
             on_event(Scored(name, "validation", psnrs[temperature]))
-    best = max(psnrs, key=lambda temperature: psnrs[temperature]) if psnrs else temperatures[0]
+    best = max(psnrs, key=lambda temperature: psnrs[temperature]) if psnrs else next(iter(mixtures))
     origin = provenance(settings, settings.router, seconds)
     origin["validation"] = {f"{temperature:g}": psnr for temperature, psnr in psnrs.items()}
     finish("mixture", mixtures[best], scene, mixture_file, origin, on_event)
