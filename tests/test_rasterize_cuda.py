@@ -136,3 +136,10 @@ def test_the_host_waits_for_gsplats_counts_only() -> None:
             torch.cuda.set_sync_debug_mode("default")
     waits = [message for message in told if "called a synchronizing CUDA operation" in str(message.message)]
     assert len(waits) == 2  # how many splats each of two projections keeps; the wait for the tiles' count is not told
+
+
+def test_other_number_types_are_refused() -> None:
+    gaussians = blobs(2, seed=1)
+    layer = on_gpu([Layer(replace(gaussians, scales=gaussians.scales.double()))])
+    with pytest.raises(ValueError, match=r"scales is torch\.float64 on cuda:0; the CUDA backend takes torch\.float32"):
+        rasterize(layer, CAMERA.to("cuda"))

@@ -1,4 +1,4 @@
-"""The CUDA backend as far as it goes without a GPU: its ids, batches, keys and offsets, on gsplat's own torch code."""
+"""The CUDA backend's ids, batches, keys and offsets, and all it makes of them, on gsplat's own torch code."""
 
 import sys
 from collections.abc import Callable
@@ -187,7 +187,8 @@ def test_equal_depths_are_drawn_in_the_order_of_the_rows(drawn: Drawing) -> None
 
 
 @pytest.mark.parametrize("which", ["all empty", "one empty", "all behind", "all beside", "one pixel"])
-def test_nothing_to_draw_is_the_background_with_gradients_of_zero(which: str, drawn: Drawing) -> None:
+def test_little_or_nothing_to_draw(which: str, drawn: Drawing) -> None:
+    """Pictures as defined; where nothing is drawn, gradients of zero all the way."""
     layers, camera = three_layers(), pinhole(1, 1) if which == "one pixel" else CAMERA
     for number, layer in enumerate(layers):
         gaussians, features = layer.gaussians, layer.features
@@ -225,7 +226,7 @@ def test_any_number_of_channels(extra: int, drawn: Drawing) -> None:
 
 def test_tensors_off_the_gpu_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="backend 'cuda' got tensors on cpu; move them to the GPU or use backend 'cpu'"
+        ValueError, match=r"means is torch\.float32 on cpu; the CUDA backend takes torch\.float32 on cuda"
     ):
         rasterize_cuda([Layer(blobs(2, 0))], CAMERA)
 

@@ -6,12 +6,14 @@ channels of E pictures (compositing.py); steps.py finds gsplat.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.gaussians import Gaussians
 from moegs.rasterize import ALPHA_MIN, Layer, RenderResult
 from moegs.rasterize.cuda.batches import by_lowpass
 from moegs.rasterize.cuda.compositing import check_numbers, composite
@@ -25,15 +27,23 @@ def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
     `means2d`, `radii` and `rows` hold the Gaussians that reach the picture only. The host waits for nothing but the
     counts that gsplat reads. The first call of an installation compiles gsplat, which takes minutes.
 
-    Raises ValueError for tensors that are not on a GPU and for more pictures or pixels than gsplat can number;
+    Raises ValueError for tensors that are not float32 on a GPU and for more pictures or pixels than gsplat can number;
     RuntimeError where gsplat cannot be compiled.
     """
-    device = layers[0].gaussians.means.device
-    if device.type != "cuda":
-        raise ValueError(
-            f"rasterize: backend 'cuda' got tensors on {device}; move them to the GPU or use backend 'cpu'"
-        )
+    for layer in layers:
+        _refuse_other_types(layer)
     return draw(layers, camera, kernels())
+
+
+def _refuse_other_types(layer: Layer) -> None:
+    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
+    if layer.features is not None:
+        named["features"] = layer.features
+    for name, tensor in named.items():
+        if tensor.dtype != torch.float32 or tensor.device.type != "cuda":
+            raise ValueError(
+                f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the CUDA backend takes torch.float32 on cuda"
+            )
 
 
 def draw(layers: Sequence[Layer], camera: Camera, steps: Steps) -> RenderResult:
