@@ -17,6 +17,9 @@ HEAT = "viridis"
 DEPTH = "turbo"
 """Likewise of depth."""
 
+LETTERS = 36
+"""How many times the height of a letter the picture is high."""
+
 
 @dataclass(frozen=True)
 class Swatch:
@@ -44,7 +47,7 @@ class Legend:
     ) -> UInt8[np.ndarray, "H W 3"]:
         """A copy of `picture` with the legend in its upper or lower left corner, sized to the picture."""
         height, width = picture.shape[:2]
-        plate = _plate(self, max(9, round(height / 28)), width)[:height, :width]
+        plate = _plate(self, max(9, round(height / LETTERS)), width)[:height, :width]
         h, w = plate.shape[:2]
         burnt = picture.copy()
         place = burnt[:h, :w] if corner == "top" else burnt[height - h :, :w]

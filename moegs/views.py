@@ -14,6 +14,7 @@ from moegs import config
 from moegs.cameras import Camera, turntable
 from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color
 from moegs.mixture import Mixture, MixtureRender
+from moegs.mosaic import Tile, grid
 from moegs.router import MuteRule
 
 Pixels = UInt8[np.ndarray, "H W 3"]
@@ -108,6 +109,11 @@ def turntable_shots(
     ]
 
 
+def tiles(mixture: Mixture, view: str, width: int, height: int) -> tuple[Tile, ...]:
+    """Where the picture of `width` x `height` is seen in a drawing of `view`: once, or once per expert."""
+    return grid(len(mixture.names) if view == "gates" else 1, width, height)
+
+
 def ids(mixture: Mixture) -> list[str]:
     """Every view that `mixture` has, in the menu's order."""
     found = []
@@ -176,18 +182,14 @@ def _gate(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels,
 def _gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
     """All gates as equal tiles with the picture's proportions, row by row in the experts' order."""
     gates = render.gates.cpu().numpy()
-    experts, height, width = gates.shape
-    columns = int(np.ceil(np.sqrt(experts)))
-    rows = int(np.ceil(experts / columns))
-    ys, xs = np.linspace(0, height, rows + 1).astype(int), np.linspace(0, width, columns + 1).astype(int)
+    _, height, width = gates.shape
     pixels = np.zeros((height, width, 3), np.uint8)
-    for expert, gate in enumerate(gates):
-        row, column = divmod(expert, columns)
-        top, left, bottom, right = ys[row], xs[column], ys[row + 1], xs[column + 1]
-        y = np.arange(top, bottom) - top
-        x = np.arange(left, right) - left
-        tile = gate[(y * height // (bottom - top))[:, None], (x * width // (right - left))[None]]
-        pixels[top:bottom, left:right] = _named(colorize(tile, HEAT), mixture.names[expert], gate.mean())
+    for name, gate, tile in zip(mixture.names, gates, grid(len(gates), width, height), strict=True):
+        seen = gate[np.ix_(
+            [tile.row(y) for y in range(tile.top, tile.bottom)], [tile.column(x) for x in range(tile.left, tile.right)]
+        )]  # fmt: skip
+        picture = _named(colorize(seen, HEAT), name, gate.mean())
+        pixels[tile.top : tile.bottom, tile.left : tile.right] = picture
     return pixels, _gate_legend("gates", ())
 
 

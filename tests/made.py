@@ -44,7 +44,7 @@ def mixture(experts: int = 2, points: int = 120, seed: int = 0, **rig_options: i
             if name.endswith("motions"):
                 parameter.data = 0.4 * torch.randn(parameter.shape, generator=generator)
             if name.endswith("log_scales"):
-                parameter.data = parameter.data.clamp(-3.0, -1.5)
+                parameter.data = parameter.data.clamp(-4.0, -2.5)
         members.append(expert)
     router = RouterConfig().start([points] * experts)
     for parameter in router.parameters():

@@ -65,7 +65,7 @@ class Command:
     """What a key does, and the command palette (Ctrl+K) too."""
 
     label: str
-    hotkey: Literal["space", "arrowleft", "arrowright", "home", "end"]
+    hotkey: Literal["space", "arrowleft", "arrowright", "home", "end", "escape"]
     change: Callable[[ViewState, float], ViewState]
     modifier: Literal["shift"] | None = None
 
@@ -99,6 +99,11 @@ def play_or_pause(state: ViewState, now: float) -> ViewState:
 
 def seek(state: ViewState, frame: float, now: float) -> ViewState:
     return replace(state, playback=state.playback.seek(frame, now))
+
+
+def unpick(state: ViewState, now: float) -> ViewState:
+    """Reads no pixel any more."""
+    return replace(state, picked=None)
 
 
 def _export(name: str, convert: Callable[[Any], Any] = lambda value: value) -> Write:
@@ -164,4 +169,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("Ten frames back", "arrowleft", lambda state, now: step(state, -10, now), "shift"),
     Command("First frame", "home", lambda state, now: seek(state, 0, now)),
     Command("Last frame", "end", lambda state, now: seek(state, state.playback.last, now)),
+    Command("Close the pixel's numbers", "escape", unpick),
 )

@@ -63,26 +63,27 @@ def clock(state: ViewState, frame: float) -> str:
 
 
 def expert(mixture: Mixture, number: int, state: ViewState) -> str:
-    """One expert: colour, name, kind, number of Gaussians, and whether it is muted or solo."""
+    """One expert: colour, name, kind, number of Gaussians, and whether it is muted or solo.
+
+    It has hardly a height of its own: it lies where the buttons that follow it would have their label.
+    """
     member = mixture.members[number]
     live = state.active is None or state.active[number]
-    word = "solo" if state.soloed[number] else "muted" if not live else ""
+    word = "solo" if state.soloed[number] else "" if live else "muted"
+    count = f"{len(member):,}"
     return (
-        f'<div data-moegs="expert" style="{SMALL};display:flex;justify-content:space-between;padding-top:0.45em">'
-        f'<span style="opacity:{1 if live else 0.55}">{swatch(expert_color(number), not live)}'
-        f"<b>{escape(mixture.names[number])}</b></span>"
-        f"<span style='{FAINT}'>{f'<b>{word}</b> &middot; ' if word else ''}"
-        f"{'' if member.config.kind == mixture.names[number] else escape(member.config.kind) + ' &middot; '}"
-        f"{len(member):,}</span></div>"
+        f'<div data-moegs="expert" style="height:0.5em;position:relative">'
+        f'<div style="position:absolute;left:0.85em;top:0.5em;width:7.2em;font-size:0.8em;line-height:1.3;'
+        f'white-space:nowrap;overflow:hidden;text-overflow:ellipsis;opacity:{1 if live else 0.6}">'
+        f"{swatch(expert_color(number), not live)}<b>{escape(mixture.names[number])}</b><br>"
+        f'<span style="font-size:0.85em">{f"<b>{word}</b> &middot; " if word else ""}'
+        f"<span style='{FAINT}'>{count if word else f'{escape(member.config.kind)} &middot; {count}'}</span></span>"
+        "</div></div>"
     )
 
 
-def nothing_picked() -> str:
-    return status("Click the picture to read gates, logits, colours and depths of one pixel.")
-
-
-def reading(reading: Reading, live: tuple[bool, ...] | None) -> str:
-    """The numbers of every expert at one pixel."""
+def reading(reading: Reading, live: tuple[bool, ...] | None, pixel: tuple[int, int]) -> str:
+    """The numbers of every expert at one pixel; `pixel` is its column and row in the picture at the canvas's size."""
     head = "".join(
         f'<th style="{NUMBER};font-weight:400;{FAINT}">{text}</th>' for text in ("gate", "logit", "", "depth")
     )
@@ -99,7 +100,7 @@ def reading(reading: Reading, live: tuple[bool, ...] | None) -> str:
         f'<td style="{NUMBER}">{_depth(reading.depth)}</td></tr>'
     )
     return (
-        f'<div data-moegs="reading" style="{SMALL}"><div>pixel <b>{reading.x}, {reading.y}</b></div>'
+        f'<div data-moegs="reading" style="{SMALL}"><div>column <b>{pixel[0]}</b>, row <b>{pixel[1]}</b></div>'
         f'<table style="width:100%;border-collapse:collapse"><tr><th></th>{head}</tr>{rows}{total}</table></div>'
     )
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import rich
 import viser
 
-from viewer.marker import placeholder
 from viewer.origin import is_loopback, own_pages_only
+from viewer.placeholder import placeholder
 
 PORTS_TRIED = 100
 """How many ports are tried, from the one that was asked for upwards."""
@@ -29,6 +29,7 @@ class Page:
         self.server.gui.configure_theme(
             dark_mode=True, show_logo=False, show_share_button=False, brand_color=BRAND, control_width="medium"
         )
+        self.server.gui.main_panel.dock_right()  # beside the picture, not over it
         self.server.scene.configure_default_lights(enabled=False)
         self._lock = threading.Lock()
         self._text = "Starting"

@@ -11,6 +11,9 @@ from viewer import controls, markup
 from viewer.controls import Choice, Control, FrameSlider, Number, Switch
 from viewer.state import ViewState
 
+PIXEL_WIDTH = 300
+"""Of the panel with one pixel's numbers, in the browser's pixels."""
+
 Change = Callable[[ViewState, float], ViewState]
 
 
@@ -47,10 +50,13 @@ class Panel:
         with gui.add_folder("Experts"):
             self._experts = [self._add_expert(number, state) for number in range(len(mixture.names))]
             self._add_controls(controls.MUTING, state)
-        with gui.add_folder("Pixel"):
-            self._reading = gui.add_html(markup.nothing_picked())
         with gui.add_folder("Export", expand_by_default=False):
             self._add_export(state)
+        self._pixel = gui.add_panel(visible=False)
+        with self._pixel.add_tab("Pixel"):
+            self._reading = gui.add_html("")
+            gui.add_button("Close", color="gray").on_click(self._triggered(controls.unpick))
+        self._pixel.float(x=-15, y=15, width=PIXEL_WIDTH)
         for command in controls.COMMANDS:
             handle = gui.add_command(command.label, hotkey=command.hotkey, modifier=command.modifier)
             handle.on_trigger(self._triggered(command.change))
@@ -64,8 +70,7 @@ class Panel:
         playing = state.playback.playing
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
-        if state.picked is None:
-            _set(self._reading, markup.nothing_picked())
+        self._pixel.visible = state.picked is not None
 
     def show_time(self, state: ViewState, frame: float) -> None:
         """The frame that the picture shows, while time runs too."""

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import viser
 
-from moegs import probe
+from moegs import probe, views
 from moegs.cameras import Camera
 from viewer import exports, markup
 from viewer.controls import cameras
 from viewer.exports import Cancelled, Download, Job
-from viewer.marker import ringed
 from viewer.navigation import Flight, Pose, Stage, pose_of
 from viewer.panels import Actions, Change, Panel
+from viewer.picking import marked, pixel_at, point_under
 from viewer.state import ViewState
 from viewer.studio import Studio
 from viewer.worker import Closed, Frame, Order, Worker
@@ -120,12 +120,13 @@ class Session:
         pixels = frame.drawing.burnt()
         height, width = pixels.shape[:2]
         state = self._state
-        spot = state.picked_pixel(width, height)
         with self._client.atomic():
-            if spot is not None:
-                reading = probe.read(self._studio.mixture, frame.drawing.render, *spot)
-                self._panel.show_reading(markup.reading(reading, frame.shot.active))
-                pixels = ringed(pixels, *spot)
+            if state.picked is not None:
+                canvas = frame.order.shot.camera
+                reading = probe.read(self._studio.mixture, frame.drawing.render, *pixel_at(state.picked, width, height))
+                place = pixel_at(state.picked, canvas.width, canvas.height)
+                self._panel.show_reading(markup.reading(reading, frame.shot.active, place))
+                pixels = marked(pixels, state.picked, views.tiles(self._studio.mixture, frame.shot.view, width, height))
             lossless = frame.sharp and frame.drawing.legend is not None and width * height <= PNG_PIXELS
             self._client.scene.set_background_image(
                 pixels,
@@ -222,7 +223,9 @@ class Session:
         self._worker.wake()
 
     def _clicked(self, event: viser.SceneClickEvent) -> None:
-        self.change(lambda state, now: replace(state, picked=event.screen_pos))
+        with self._lock:
+            tiles = views.tiles(self._studio.mixture, self._state.view, *self._canvas())
+            self.change(lambda state, now: replace(state, picked=point_under(*event.screen_pos, tiles)))
 
     def _tell_statistics(self, frame: Frame) -> None:
         now = time.monotonic()

@@ -50,7 +50,7 @@ class ViewState:
     frustums: bool = False
     """Whether the data set's cameras are drawn into the scene."""
     picked: tuple[float, float] | None = None
-    """The pixel that is being read, as shares of the canvas from its left and upper edge."""
+    """The pixel that is being read, as shares of the picture's width and height from its left and upper edge."""
     export: ExportOptions = ExportOptions()
 
     @staticmethod
@@ -81,13 +81,6 @@ class ViewState:
     def toggled_solo(self, expert: int) -> "ViewState":
         """The same with expert number `expert` among the only ones, or no longer."""
         return replace(self, soloed=_flipped(self.soloed, expert))
-
-    def picked_pixel(self, width: int, height: int) -> tuple[int, int] | None:
-        """Column and row of the picked pixel in a picture of the canvas in `width` x `height` pixels."""
-        if self.picked is None:
-            return None
-        x, y = self.picked
-        return min(int(x * width), width - 1), min(int(y * height), height - 1)
 
 
 def _flipped(flags: tuple[bool, ...], number: int) -> tuple[bool, ...]:

@@ -1,0 +1,46 @@
+"""Mosaic: several pictures of one size in a drawing of that size, and which pixel is seen where."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where a whole picture is seen within a drawing; edges in pixels of the drawing."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    width: int
+    """Of the picture itself, pixels."""
+    height: int
+
+    def holds(self, x: int, y: int) -> bool:
+        """Whether column `x`, row `y` of the drawing lies in this tile."""
+        return self.left <= x < self.right and self.top <= y < self.bottom
+
+    def column(self, x: int) -> int:
+        """The column of the picture that is seen in column `x` of the drawing."""
+        return (x - self.left) * self.width // (self.right - self.left)
+
+    def row(self, y: int) -> int:
+        """The row of the picture that is seen in row `y` of the drawing."""
+        return (y - self.top) * self.height // (self.bottom - self.top)
+
+    def place(self, x: float, y: float) -> tuple[int, int]:
+        """Column and row of the drawing that show the point at the shares `x` and `y` of the picture's sides."""
+        columns, rows = self.right - self.left, self.bottom - self.top
+        return self.left + min(int(x * columns), columns - 1), self.top + min(int(y * rows), rows - 1)
+
+
+def grid(count: int, width: int, height: int) -> tuple[Tile, ...]:
+    """`count` tiles with the proportions of a picture of `width` x `height`, row by row, as large as they fit."""
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    right, bottom = max(1, width // columns), max(1, height // columns)  # no more rows than columns: the width decides
+    above = (height - rows * bottom) // 2
+    places = [divmod(number, columns) for number in range(count)]
+    return tuple(
+        Tile(c * right, above + r * bottom, (c + 1) * right, above + (r + 1) * bottom, width, height) for r, c in places
+    )
