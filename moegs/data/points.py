@@ -83,7 +83,7 @@ def scatter(count: int, rig: Rig, depths: Depths, photos: Photos, near_to: Point
     random = np.random.default_rng(seed)
     cameras = random.choice(rig.train, count)
     unit = random.random((count, 3))  # along the picture's width, its height and the depth
-    times = torch.tensor(random.random(count), dtype=torch.float32)
+    times = torch.from_numpy(random.random(count, dtype=np.float32))
     means, colors = torch.empty(count, 3), torch.empty(count, 3)
     for number in rig.train:
         rows = np.flatnonzero(cameras == number)
