@@ -66,7 +66,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """
     contents = _read(path)
     try:
-        rig = _unpack_rig(contents["scene"])
+        rig = _unpack_rig(contents["scene"], f"{path}: scene")
         names = [str(entry["name"]) for entry in contents["experts"]]
         experts = [_unpack_expert(entry, f"{path}: expert '{entry['name']}'") for entry in contents["experts"]]
         router = None
@@ -180,7 +180,7 @@ def _pack_rig(rig: Rig) -> dict[str, Any]:
     }
 
 
-def _unpack_rig(scene: Mapping[str, Any]) -> Rig:
+def _unpack_rig(scene: Mapping[str, Any], where: str) -> Rig:
     cameras = scene["cameras"]
     for name, tensor in {**scene, **cameras}.items():
         if isinstance(tensor, Tensor) and not bool(tensor.isfinite().all()):
@@ -191,7 +191,7 @@ def _unpack_rig(scene: Mapping[str, Any]) -> Rig:
         names=tuple(str(name) for name in cameras["names"]),
         train=tuple(int(i) for i in scene["splits"]["train"]),
         test=tuple(int(i) for i in scene["splits"]["test"]),
-        timeline=config.build(Timeline, dict(scene["timeline"]), "scene.timeline"),
+        timeline=config.build(Timeline, dict(scene["timeline"]), f"{where}.timeline"),
         up=scene["up"],
         bounds=scene["bounds"],
         background=scene["background"],

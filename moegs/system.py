@@ -72,14 +72,18 @@ def _gsplat() -> str:
 
 
 def _numba() -> str:
-    """Version, threading layer and where compiled kernels are kept; a tiny parallel kernel runs to learn the layer."""
+    """Version, threading layer and where compiled kernels are kept; a tiny picture is drawn to learn the layer."""
     import numba
     from numba.np.ufunc.parallel import threading_layer
 
     from moegs.rasterize import cpu
 
-    cpu.start_threads()
-    return f"{numba.__version__}, {numba.get_num_threads()} threads, layer {threading_layer()}, {cpu.cache_state()}"
+    cpu.warm_up()
+    folder = Path(cpu.__file__).parent / "__pycache__"
+    kept = numba.config.CACHE_DIR or folder  # type: ignore[attr-defined]
+    kernels = len(list(Path(kept).rglob("*.nbi")))
+    threads = numba.get_num_threads()
+    return f"{numba.__version__}, {threads} threads, layer {threading_layer()}, {kernels} kernels kept in {kept}"
 
 
 def _version(package: str) -> str:

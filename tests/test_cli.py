@@ -56,10 +56,10 @@ def test_render_writes_the_picture_that_draw_gives(
     assert run(monkeypatch, "render", file, *options, "--out", out) == 0
     made = checkpoint.load(file).mixture
     shot = views.Shot(made.rig.cameras[2].fitted(64, 40), t=3 / 6, view=view, active=(False, True))
-    picture = Image.open(out)
-    assert np.array_equal(np.asarray(picture), views.draw(made, shot).burnt())
-    again = views.Shot.from_json(picture.info[export.SHOT_KEY])
-    assert np.array_equal(views.draw(made, again).burnt(), np.asarray(picture))
+    with Image.open(out) as picture:
+        pixels, text = np.asarray(picture), picture.info[export.SHOT_KEY]
+    assert np.array_equal(pixels, views.draw(made, shot).burnt())
+    assert np.array_equal(pixels, views.draw(made, views.Shot.from_json(text)).burnt())
 
 
 def test_a_turntable_is_a_video_of_even_size(
@@ -112,7 +112,8 @@ def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert run(monkeypatch, "render", file, "--out", out) == 1
     assert out.read_text() == "mine"
     assert run(monkeypatch, "render", file, "--out", out, "--force") == 0
-    assert Image.open(out).size == (48, 32)
+    with Image.open(out) as picture:
+        assert picture.size == (48, 32)
 
 
 @pytest.mark.parametrize("arguments", [("paint",), ("render",), ("info", "a", "b"), ("eval", "x.pt", "--split", "dev")])
