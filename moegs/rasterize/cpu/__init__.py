@@ -1,7 +1,8 @@
 """The rasterizer for machines without a GPU: numba kernels with gradients of their own, for `moegs.rasterize`.
 
-Projection (projection.py), one sort by depth and lists per tile (tiles.py), blending (compositing.py); autograd.py
-makes two differentiable steps of them. Equal results for an equal number of threads.
+Projection, one sort by depth and lists per tile, blending: a file for each and for the gradients of each. autograd.py
+makes two differentiable steps of them, kernels.py says how they are compiled. Backgrounds and cameras have no gradient.
+Equal input gives equal bits for an equal number of threads.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from moegs import harmonics
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.rasterize import Layer, RenderResult
-from moegs.rasterize.cpu.autograd import Composite, Project, View
+from moegs.rasterize.cpu import kernels
+from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
+from moegs.rasterize.cpu.kernels import LOCK
 
 
 def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
@@ -56,6 +59,23 @@ def warm_up() -> None:
     rasterize([Layer(one)], pinhole(8, 8, 8.0)).images.sum().backward()
 
 
+def start_threads() -> None:
+    """Starts numba's threads, so that it can tell which threading layer it found."""
+    with LOCK:
+        kernels.touch(np.zeros(1, np.int64))
+
+
+def is_compiled() -> bool:
+    """Whether every kernel is compiled: a first picture then comes at once. Compiles nothing."""
+    return all(kernels.is_compiled(kernel) for kernel in KERNELS)
+
+
+def cache_state() -> str:
+    """Whether the kernels are compiled, and where they are kept; compiles nothing."""
+    folder = KERNELS[0].stats.cache_path
+    return f"kernels compiled in {folder}" if is_compiled() else f"kernels not compiled yet, to be kept in {folder}"
+
+
 def _tensors(layer: Layer) -> dict[str, Tensor]:
     """What has a row for each Gaussian of the layer."""
     named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
@@ -79,17 +99,13 @@ def _without_broken(layer: Layer) -> Layer:
     if all(tensor.detach().sum().isfinite() for tensor in tensors.values()):
         return layer  # a sum is finite only if all are, and costs a tenth of asking each
     sound: Bool[Tensor, " N"] = torch.stack(
-        [tensor.detach().isfinite().flatten(1).all(1) for tensor in _two_axes(tensors)]
+        [tensor.detach().isfinite().view(len(tensor), -1).all(1) for tensor in tensors.values()]
     ).all(0)
     mended = {
         name: torch.where(sound.view(-1, *[1] * (tensor.dim() - 1)), tensor, 0.0) for name, tensor in tensors.items()
     }
     features = mended.pop("features", None)
     return replace(layer, gaussians=replace(layer.gaussians, **mended), features=features)
-
-
-def _two_axes(tensors: dict[str, Tensor]) -> list[Tensor]:
-    return [tensor.reshape(len(tensor), -1) for tensor in tensors.values()]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

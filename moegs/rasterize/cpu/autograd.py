@@ -12,12 +12,25 @@ import torch
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
-from moegs.rasterize.cpu import compositing, compositing_backward, projection, tiles
+from moegs.rasterize.cpu import compositing, compositing_backward, projection, projection_backward, tiles
 from moegs.rasterize.cpu.compositing import Pictures
 from moegs.rasterize.cpu.kernels import LOCK
 
 MAX_LANES = 16
 """Threads that composite: in the backward pass each holds a gradient of every Gaussian, so more would cost memory."""
+
+
+KERNELS = (
+    projection.project,
+    tiles.depth_order,
+    tiles.bin_by_tile,
+    compositing.pack,
+    compositing.composite,
+    compositing_backward.composite_backward,
+    compositing_backward.unpack,
+    projection_backward.project_backward,
+)
+"""Everything that is compiled, in the order of use."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Project(torch.autograd.Function):
         means, quats, scales, footprints, radii = (saved.numpy() for saved in ctx.saved_tensors)
         view = ctx.view
         with LOCK:
-            gradients = projection.project_backward(
+            gradients = projection_backward.project_backward(
                 means,
                 quats,
                 scales,

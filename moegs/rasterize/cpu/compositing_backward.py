@@ -36,7 +36,7 @@ V_GEOMETRY = 6
 
 @inlined
 def _read(tile, backgrounds, pictures, v_pictures, v_sums, behind):
-    """Gradients of the tile's channel sums, one channel after the other, and what lies behind the camera's eye.
+    """The tile's gradients, one channel after the other, and what is behind before the first Gaussian: everything.
 
     The channel of z is there only if `v_sums` has room for it.
     """

@@ -1,8 +1,13 @@
-"""How every kernel here is compiled, and the one lock around calls to them."""
+"""How every kernel here is compiled, and the one lock around calls to them.
+
+numba keeps what it compiled in `__pycache__` and compiles anew when the kernel's own file has changed, but not when a
+piece from another file has: after changing a piece that another file imports, remove the *.nbi files there.
+"""
 
 import inspect
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -29,6 +34,23 @@ def parallel(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST_MATH, error_model="numpy")(
         _as_written(function)
     )
+
+
+def is_compiled(kernel: Any) -> bool:
+    """Whether `kernel` was compiled by this process, or lies in numba's cache and is newer than its source."""
+    if kernel.signatures:
+        return True
+    function = kernel.py_func
+    written = Path(function.__code__.co_filename).stat().st_mtime
+    index = f"*{function.__qualname__}-{function.__code__.co_firstlineno}.*.nbi"
+    return any(entry.stat().st_mtime > written for entry in Path(kernel.stats.cache_path).glob(index))
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def touch(counts):
+    """The smallest parallel kernel: adds one to every count."""
+    for i in numba.prange(counts.shape[0]):
+        counts[i] += 1
 
 
 def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
