@@ -111,9 +111,8 @@ class Mixture(nn.Module):
         picture = self.rig.background.to(self.device).expand_as(result.images[0])
         if live is None or bool(live.any()):
             picture = blend(gate, result.images)
-        shares = gate[..., None] * result.alphas
-        alpha = shares.sum(0)
-        depth = (shares * result.depths).sum(0) / alpha.clamp_min(torch.finfo(alpha.dtype).tiny)
+        alpha = blend(gate, result.alphas)
+        depth = blend(gate, result.alphas * result.depths) / alpha.clamp_min(torch.finfo(alpha.dtype).tiny)
         return MixtureRender(
             picture, alpha, depth, gate, logits, result.images, result.alphas, result.depths,
             distance=float((camera.center - self.rig.target.to(self.device)).norm()),
@@ -138,6 +137,6 @@ class Mixture(nn.Module):
         return layers
 
 
-def blend(gate: Float[Tensor, "E H W"], images: Float[Tensor, "E H W 3"]) -> Float[Tensor, "H W 3"]:
+def blend(gate: Float[Tensor, "E H W"], images: Float[Tensor, "E H W C"]) -> Float[Tensor, "H W C"]:
     """The sum of gate x image over the experts."""
     return (gate[..., None] * images).sum(0)
