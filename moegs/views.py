@@ -188,7 +188,7 @@ def _gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pi
         seen = gate[np.ix_(
             [tile.row(y) for y in range(tile.top, tile.bottom)], [tile.column(x) for x in range(tile.left, tile.right)]
         )]  # fmt: skip
-        picture = _named(colorize(seen, HEAT), name, gate.mean())
+        picture = _named(colorize(seen, HEAT), name, float(gate.mean()))
         pixels[tile.top : tile.bottom, tile.left : tile.right] = picture
     return pixels, _gate_legend("gates", ())
 
