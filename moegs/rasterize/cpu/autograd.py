@@ -110,11 +110,10 @@ class Composite(torch.autograd.Function):
         view: View,
     ) -> Any:
         lanes = min(numba.get_num_threads(), MAX_LANES)
-        height, width = view.size
-        grid = (len(view.settings), -(-height // tiles.TILE), -(-width // tiles.TILE))
+        shape = (len(view.settings), *view.size)
         with LOCK:
             order = tiles.depth_order(depths.numpy(), radii.numpy())
-            starts, rows = tiles.bin_by_tile(order, means2d.numpy(), radii.numpy(), view.layer_of, grid, lanes)
+            starts, rows = tiles.bin_by_tile(order, means2d.numpy(), bounds.numpy(), view.layer_of, shape, lanes)
             splats = compositing.pack(
                 means2d.numpy(), footprints.numpy(), bounds.numpy(), colors.numpy(), features.numpy(), depths.numpy()
             )

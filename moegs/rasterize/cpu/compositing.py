@@ -217,7 +217,7 @@ def composite(
 def pack(
     means2d: Float32[ndarray, "N 2"],
     footprints: Float32[ndarray, "N 4"],
-    bounds: Float32[ndarray, "N 2"],
+    bounds: Float32[ndarray, "N 3"],
     colors: Float32[ndarray, "N 3"],
     features: Float32[ndarray, "N C"],
     depths: Float32[ndarray, " N"],
@@ -229,7 +229,7 @@ def pack(
         splats[i, 0], splats[i, 1] = means2d[i, 0], means2d[i, 1]
         for k in range(4):
             splats[i, 2 + k] = footprints[i, k]
-        splats[i, 6], splats[i, 7] = bounds[i, 0], bounds[i, 1]
+        splats[i, 6], splats[i, 7] = bounds[i, 0], bounds[i, 2]
         for k in range(3):
             splats[i, GEOMETRY + k] = colors[i, k]
         for k in range(extra):

@@ -11,6 +11,7 @@ from moegs.rasterize.cpu.kernels import inlined, parallel, serial
 
 TILE = 16
 """Pixels along a side."""
+HALF = np.float32(0.5)
 DIGIT_BITS = 11
 """Three digits of 11 bits sort a float32."""
 
@@ -48,35 +49,36 @@ def depth_order(depths: Float32[ndarray, " N"], radii: Int32[ndarray, "N 2"]):
 
 
 @inlined
-def _tiles_under(center, radius, count):
-    """The first tile that center +- radius touches along one axis, and the one after the last."""
-    per_pixel = np.float32(1 / TILE)
-    first = max(0, math.floor((center - radius) * per_pixel))
-    return first, min(count, math.ceil((center + radius) * per_pixel))
+def _tiles_under(center, reach, pixels):
+    """Along an axis of `pixels`: the first tile with a pixel centre within `reach`, and the one after the last."""
+    first = math.ceil(max(center - reach - HALF, np.float32(0)))
+    last = math.floor(min(center + reach - HALF, np.float32(pixels - 1)))
+    return first // TILE, last // TILE + 1
 
 
 @parallel
 def bin_by_tile(
     order: Int32[ndarray, " M"],
     means2d: Float32[ndarray, "N 2"],
-    radii: Int32[ndarray, "N 2"],
+    bounds: Float32[ndarray, "N 3"],
     layer_of: Int32[ndarray, " N"],
-    grid,
-    chunks,
+    shape: tuple[int, int, int],
+    chunks: int,
 ):
     """(starts, rows): tile i holds the Gaussians rows[starts[i]:starts[i + 1]], in `order`.
 
-    Tiles count through the picture's rows, then through the layers; `grid` is (layers, tiles down, tiles across). The
+    Tiles count through the picture's rows, then through the layers; `shape` is that of the pictures, (E, H, W). The
     order is cut into `chunks`, each counted by one thread and written behind the one before it, so that it survives.
     """
-    layers, tiles_down, tiles_across = grid
+    layers, height, width = shape
+    tiles_down, tiles_across = (height + TILE - 1) // TILE, (width + TILE - 1) // TILE
     n, tiles = order.shape[0], layers * tiles_down * tiles_across
     place = np.zeros((chunks, tiles), np.int64)
     for chunk in prange(chunks):
         for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
             row = order[i]
-            x0, x1 = _tiles_under(means2d[row, 0], np.float32(radii[row, 0]), tiles_across)
-            y0, y1 = _tiles_under(means2d[row, 1], np.float32(radii[row, 1]), tiles_down)
+            x0, x1 = _tiles_under(means2d[row, 0], bounds[row, 1], width)
+            y0, y1 = _tiles_under(means2d[row, 1], bounds[row, 2], height)
             for y in range(y0, y1):
                 first = (layer_of[row] * tiles_down + y) * tiles_across
                 for tile in range(first + x0, first + x1):
@@ -94,8 +96,8 @@ def bin_by_tile(
     for chunk in prange(chunks):
         for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
             row = order[i]
-            x0, x1 = _tiles_under(means2d[row, 0], np.float32(radii[row, 0]), tiles_across)
-            y0, y1 = _tiles_under(means2d[row, 1], np.float32(radii[row, 1]), tiles_down)
+            x0, x1 = _tiles_under(means2d[row, 0], bounds[row, 1], width)
+            y0, y1 = _tiles_under(means2d[row, 1], bounds[row, 2], height)
             for y in range(y0, y1):
                 first = (layer_of[row] * tiles_down + y) * tiles_across
                 for tile in range(first + x0, first + x1):
