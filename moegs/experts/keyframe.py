@@ -65,8 +65,6 @@ class KeyframeConfig(ExpertConfig):
     """Share of the points, drawn at random, that start with keys; the others start static."""
     log_time_width: float = 2.0
     """Of every fade at the start and after a split, in intervals."""
-    center_margin: float = 1.0
-    """Frames inside the clip at which the centres in time of children are held; negative: outside."""
     displacement_weight: float = 1e-4
     """Of the mean logarithm of the static Gaussians' displacements."""
     motion_weight: float = 1e-4
@@ -126,7 +124,7 @@ class KeyframeConfig(ExpertConfig):
         return KeyframeExpert(self, groups, 0)
 
     def centers(self, frames: float, margin: float) -> tuple[float, float]:
-        """The instants `margin` frames inside the first and the last frame, in intervals from key 0."""
+        """The instants `margin` frames after the first frame and before the last, in intervals from key 0."""
         return (self.shift + margin) / self.interval, (self.shift + frames - 1 - margin) / self.interval
 
 
@@ -209,7 +207,7 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         config, centers = self.config, children["time_centers"]
         apart = (centers[:, 1] - centers[:, 0]).abs() / 3
         jitter = torch.randn_like(centers) * apart.clamp_min(2 / config.interval)[:, None]
-        low, high = config.centers(float(self.frames), config.center_margin)
+        low, high = config.centers(float(self.frames), margin=1.0)  # held inside the clip, as published
         children["time_centers"] = (centers + jitter).clamp(low, high)
         children["log_time_widths"] = torch.full_like(children["log_time_widths"], config.log_time_width)
         return children
