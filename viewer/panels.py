@@ -73,9 +73,10 @@ class Panel:
         self._pixel.visible = state.picked is not None
 
     def show_time(self, state: ViewState, frame: float) -> None:
-        """The frame that the picture shows, while time runs too."""
+        """The frame that the picture shows."""
         _set(self._clock, markup.clock(state, frame))
-        self._slider.value = round(frame)
+        if state.playback.playing:  # else the slider leads, and the picture may be a little behind it
+            self._slider.value = round(frame)
 
     def show_statistics(self, html: str) -> None:
         _set(self._statistics, html)

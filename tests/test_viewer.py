@@ -1,0 +1,196 @@
+"""The viewer as a whole, over a real socket, seen by a tab that is no browser."""
+
+import io
+import json
+import time
+from collections.abc import Iterator
+
+import imageio.v3 as iio
+import made
+import numpy as np
+import pytest
+import torch
+from browser_tab import BrowserTab
+from PIL import Image
+
+from moegs import export, views
+from moegs.cameras import Camera
+from moegs.mixture import Mixture
+from moegs.views import Shot
+from viewer.app import App
+from viewer.page import Page
+
+SIZE = (64, 48)
+
+
+@pytest.fixture(scope="module")
+def mixture() -> Mixture:
+    return made.mixture()
+
+
+@pytest.fixture(scope="module")
+def port(mixture: Mixture) -> Iterator[int]:
+    page = Page("127.0.0.1", 0)
+    app = App(page, mixture)
+    yield page.port
+    assert app.close()
+    page.close()
+
+
+@pytest.fixture
+def tab(port: int) -> Iterator[BrowserTab]:
+    with BrowserTab(port, *SIZE) as tab:
+        tab.next_picture()
+        yield tab
+
+
+def start(mixture: Mixture) -> Camera:
+    return mixture.rig.cameras[0].fitted(*SIZE)
+
+
+def far_from(picture: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(picture.astype(float) - other).mean())
+
+
+def test_the_resting_picture_is_what_draw_gives_to_the_bit(tab: BrowserTab, mixture: Mixture) -> None:
+    picture = tab.next_picture(lambda: tab.set("View", "gate-argmax"))
+    assert tab.formats[-1] == "png"  # lossless, so that bits can be compared
+    assert np.array_equal(picture, views.draw(mixture, Shot(start(mixture), 0.0, "gate-argmax")).burnt())
+
+
+def test_it_starts_at_the_first_test_camera_and_a_jpeg_comes_close(tab: BrowserTab, mixture: Mixture) -> None:
+    drawn = views.draw(mixture, Shot(start(mixture), 0.0)).burnt()
+    assert tab.pictures[-1].shape == drawn.shape
+    assert far_from(tab.pictures[-1], drawn) < 6  # of 255: what JPEG loses on blobs of a few pixels, whose colours it halves
+
+
+def test_time_slider_and_keys_choose_the_frame(tab: BrowserTab, mixture: Mixture) -> None:
+    tab.next_picture(lambda: tab.set("View", "depth"))
+    picture = tab.next_picture(lambda: tab.set("Frame", 5))
+    t = mixture.rig.timeline.t(5)
+    assert np.array_equal(picture, views.draw(mixture, Shot(start(mixture), t, "depth")).burnt())
+    assert "frame <b>5</b>" in tab.html("clock")
+    assert "<b>0.50 s</b>" in tab.html("clock")
+    tab.next_picture(lambda: tab.command("Next frame"))
+    assert "frame <b>6</b>" in tab.html("clock")
+    tab.next_picture(lambda: tab.command("Last frame"))
+    assert "frame <b>7</b>" in tab.html("clock")
+    assert tab.widgets[tab.widget("Frame")]["value"] == 7
+
+
+def test_playing_runs_and_a_pause_stands_on_a_whole_frame(tab: BrowserTab) -> None:
+    tab.command("Play or pause")
+    tab.wait(lambda: tab.widgets[tab.widget("Pause")])
+    seen = len(tab.pictures)
+    tab.wait(lambda: len(tab.pictures) > seen + 5)
+    tab.next_picture(lambda: tab.command("Play or pause"))
+    frame = tab.html("clock").split("frame <b>")[1].split("<")[0]
+    assert tab.widgets[tab.widget("Frame")]["value"] == int(frame)
+
+
+def test_mute_and_solo_show_what_is_left(tab: BrowserTab, mixture: Mixture) -> None:
+    tab.next_picture(lambda: tab.set("View", "alpha"))
+    muted = tab.next_picture(lambda: tab.set("", "mute", nth=0))
+    shot = Shot(start(mixture), 0.0, "alpha", active=(False, True))
+    assert np.array_equal(muted, views.draw(mixture, shot).burnt())
+    solo = tab.next_picture(lambda: tab.set("", "solo", nth=0))
+    assert np.array_equal(solo, views.draw(mixture, Shot(start(mixture), 0.0, "alpha", (True, False))).burnt())
+    assert "solo" in tab.html("expert")
+
+
+def test_moving_the_mouse_leaves_the_camera_of_the_data_set(tab: BrowserTab, mixture: Mixture) -> None:
+    label = tab.widgets[tab.widget("Camera")]["options"][2]
+    tab.next_picture(lambda: tab.set("Camera", label))
+    picture = tab.next_picture(lambda: tab.set("View", "depth"))
+    camera = mixture.rig.cameras[mixture.rig.train[0]].fitted(*SIZE)
+    assert np.array_equal(picture, views.draw(mixture, Shot(camera, 0.0, "depth")).burnt())
+    away = tab.next_picture(lambda: tab.move(tuple(1.2 * tab.position)))
+    assert tab.widgets[tab.widget("Camera")]["value"] == "free"
+    assert not np.array_equal(away, picture)
+
+
+def test_a_click_reads_the_tensors_at_that_pixel_and_follows_time(tab: BrowserTab, mixture: Mixture) -> None:
+    tab.next_picture(lambda: tab.click((20 + 0.5) / 64, (30 + 0.5) / 48))
+    render = views.draw(mixture, Shot(start(mixture), 0.0)).render
+    assert "column <b>20</b>, row <b>30</b>" in tab.html("reading")
+    assert f"{float(render.gates[0, 30, 20]):.1%}" in tab.html("reading")
+    assert f"{float(render.logits[1, 30, 20]):.3f}" in tab.html("reading")
+    tab.next_picture(lambda: tab.set("Frame", 4))
+    later = views.draw(mixture, Shot(start(mixture), mixture.rig.timeline.t(4))).render
+    assert f"{float(later.logits[1, 30, 20]):.3f}" in tab.html("reading")
+
+
+def test_a_failing_render_is_told_and_the_next_one_works(
+    tab: BrowserTab, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(tab.pictures)
+    with monkeypatch.context() as broken:
+        broken.setattr(mixture, "render", _raise)
+        tab.set("View", "alpha")
+        tab.wait(lambda: "out of memory" in tab.html("error"))
+        assert len(tab.pictures) == before, "the last good picture stays"
+    tab.next_picture(lambda: tab.set("View", "depth"))
+    assert tab.html("error") == ""
+
+
+def test_two_tabs_each_have_their_own_state(tab: BrowserTab, port: int) -> None:
+    with BrowserTab(port, 32, 24) as other:
+        other.next_picture()
+        before = len(tab.pictures)
+        other.next_picture(lambda: other.set("View", "depth"))
+        assert len(tab.pictures) == before
+        assert tab.widgets[tab.widget("View")]["value"] == "rgb"
+
+
+def test_a_tab_that_never_answers_gets_one_picture_and_holds_nobody_up(tab: BrowserTab, port: int) -> None:
+    with BrowserTab(port, *SIZE, acknowledge=False) as silent:
+        silent.wait(lambda: silent.pictures)
+        silent.command("Play or pause")
+        begun, seen = time.monotonic(), len(tab.pictures)
+        tab.command("Play or pause")
+        tab.wait(lambda: len(tab.pictures) >= seen + 8)
+        tab.command("Play or pause")
+        waited = time.monotonic() - begun
+        assert len(silent.pictures) <= 2 + waited / 2  # one every two seconds, when waiting for an answer ends
+
+
+def test_a_screenshot_holds_its_shot(tab: BrowserTab, mixture: Mixture) -> None:
+    tab.set("Size", "data set")
+    tab.press("Screenshot")
+    png = tab.wait(lambda: tab.files.get("moegs-rgb.png"))
+    with Image.open(io.BytesIO(png)) as image:
+        shot = Shot.from_json(image.info[export.SHOT_KEY])
+        pixels = np.asarray(image)
+    assert torch.equal(shot.camera.K, mixture.rig.cameras[0].K), "the data set's camera to the pixel"
+    assert np.array_equal(pixels, views.draw(mixture, shot).burnt())
+
+
+def test_a_turntable_comes_as_a_video_and_odd_sizes_are_told(port: int) -> None:
+    with BrowserTab(port, 65, 48) as tab:
+        tab.next_picture()
+        tab.set("Seconds", 0.5)
+        tab.set("Frames/s", 10)
+        tab.press("Turntable video")
+        video = tab.wait(lambda: tab.files.get("moegs-rgb.mp4"), 60)
+        assert iio.imread(io.BytesIO(video), extension=".mp4").shape == (5, 48, 66, 3)
+        assert any("65x48 is odd" in note for note in tab.notes)
+
+
+def test_a_cancelled_video_is_not_kept(tab: BrowserTab) -> None:
+    tab.set("Seconds", 60)
+    tab.press("Turntable video")
+    tab.wait(lambda: tab.widgets[tab.widget("Cancel")]["visible"])
+    tab.press("Cancel")
+    tab.wait(lambda: any("Cancelled" in note for note in tab.notes), 60)
+    assert tab.files == {}
+    assert not tab.widgets[tab.widget("Cancel")]["visible"]
+
+
+def test_a_shot_survives_json(mixture: Mixture) -> None:
+    shot = Shot(start(mixture), 0.3, "gates", (True, False), "reroute", 0.5)
+    again = Shot.from_json(shot.to_json())
+    assert json.loads(again.to_json()) == json.loads(shot.to_json())
+
+
+def _raise(*arguments: object, **options: object) -> None:
+    raise RuntimeError("out of memory")
