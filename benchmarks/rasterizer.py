@@ -6,7 +6,7 @@ arrays) is timed in turns with it on the same scene, and the ratio of medians is
 machine do not compare.
 """
 
-import moegs as _  # before torch, so that its thread pool and numba's sleep while they wait
+from moegs import __version__  # before torch, so that its thread pool and numba's sleep while they wait
 
 # isort: split
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numba
 import torch
 
 from moegs import harmonics
@@ -104,6 +105,7 @@ def main() -> None:
         for name, once in contenders.items():
             times[name].append(once())
 
+    print(f"moegs {__version__}, {numba.get_num_threads()} threads, {options.rounds} rounds")
     medians = {}
     for name, pairs in times.items():
         medians[name] = [statistics.median(column) for column in zip(*pairs[1:], strict=True)]

@@ -350,6 +350,24 @@ def test_inference_and_training_show_the_same(backend: str) -> None:
         assert torch.equal(getattr(shown, name), getattr(trained, name).detach())
 
 
+@pytest.mark.parametrize("learns", ["features", "sh"])
+def test_one_learning_field_gets_the_same_gradient_as_among_others(backend: str, learns: str) -> None:
+    """A router learns features of frozen Gaussians: what is not asked for is not computed, the rest is the same."""
+    gradients = []
+    for frozen in (False, True):
+        layer, camera = featured(9, seed=38), tilted(20, 12)
+        leaves = learnable(layer.gaussians)
+        features = layer.features.clone().requires_grad_()  # type: ignore[union-attr]
+        leaf = features if learns == "features" else leaves.sh
+        if frozen:
+            for other in (features, *(getattr(leaves, field) for field in FIELDS)):
+                other.requires_grad_(other is leaf)
+        result = draw([replace(layer, gaussians=leaves, features=features)], camera, backend)
+        scalar([getattr(result, name) for name in PICTURES]).backward()
+        gradients.append(leaf.grad)
+    assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
+
+
 def test_strided_inputs_are_drawn_alike() -> None:
     gaussians, camera = blobs(6, seed=36), pinhole(20, 12)
     wide = replace(gaussians, means=torch.cat([gaussians.means, gaussians.means], dim=1)[:, :3])

@@ -135,9 +135,11 @@ class Composite(torch.autograd.Function):
                 for v, picture in zip(v_outputs, pictures, strict=True)
             )
         )
-        channels = 3 + pictures.features.shape[3] + (v_outputs[3] is not None)
+        geometry, of_colors = ctx.needs_input_grad[0], ctx.needs_input_grad[5]
+        colored = 3 + pictures.features.shape[3]
+        wanted = (geometry, 0 if geometry or of_colors else 3, colored + (geometry and v_outputs[3] is not None))
         with LOCK:
-            v_splats = compositing_backward.composite_backward(*ctx.walk, pictures, v_pictures, channels, ctx.lanes)
+            v_splats = compositing_backward.composite_backward(*ctx.walk, pictures, v_pictures, wanted, ctx.lanes)
             gradients = compositing_backward.unpack(v_splats)
         v_means2d, v_footprints, v_colors, v_features, v_depths = map(torch.from_numpy, gradients)
         return v_means2d, v_footprints, v_depths, None, None, v_colors, v_features, None

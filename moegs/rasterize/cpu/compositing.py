@@ -124,7 +124,7 @@ def _any_unfinished(transmittance):
 
 
 @inlined
-def _blend(splat, transmittance, weights):
+def blend(splat, transmittance, weights):
     """Puts the splat's share of every pixel, alpha T, into `weights` and lowers T."""
     for i in range(splat.first, splat.last):
         p = np.uintp(i)
@@ -187,7 +187,7 @@ def _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, pictur
             fetch(batch, splats, rows, position, position + count)
             for i in range(count):
                 splat = splat_at(batch, i, tile)
-                _blend(splat, transmittance, weights)
+                blend(splat, transmittance, weights)
                 _add_channels(splat, batch, i, weights, sums)
             position += count
         ends[number] = position

@@ -21,6 +21,7 @@ from moegs.rasterize.cpu.compositing import (
     STOP,
     ZERO,
     Pictures,
+    blend,
     decay,
     fetch,
     offset,
@@ -35,13 +36,9 @@ V_GEOMETRY = 6
 
 
 @inlined
-def _read(tile, backgrounds, pictures, v_pictures, v_sums, behind):
-    """The tile's gradients, one channel after the other, and what is behind before the first Gaussian: everything.
-
-    The channel of z is there only if `v_sums` has room for it.
-    """
+def _read(tile, backgrounds, pictures, v_pictures, with_depth, v_sums, behind):
+    """The tile's gradients, one channel after the other, and what is behind before the first Gaussian: everything."""
     layer, extra = tile.layer, pictures.features.shape[3]
-    with_depth = v_sums.shape[0] == (4 + extra) * PIXELS
     for i in range(tile.rows):
         for j in range(tile.columns):
             p, row, column = i * TILE + j, tile.top + i, tile.left + j
@@ -68,11 +65,11 @@ def _read(tile, backgrounds, pictures, v_pictures, v_sums, behind):
 
 
 @inlined
-def _weigh_channels(splat, batch, i, v_sums, v_weights):
+def _weigh_channels(splat, batch, i, channels, v_sums, v_weights):
     """v_w: the channels' values times their gradients."""
     for j in range(splat.first, splat.last):
         v_weights[np.uintp(j)] = ZERO
-    for k in range(v_sums.shape[0] // PIXELS):
+    for k in range(channels):
         value, base = batch[i, GEOMETRY + k], np.uintp(k * PIXELS)
         for j in range(splat.first, splat.last):
             p = np.uintp(j)
@@ -81,7 +78,7 @@ def _weigh_channels(splat, batch, i, v_sums, v_weights):
 
 @inlined
 def _unblend(splat, transmittance, behind, v_weights, weights):
-    """Walks on as `_blend` does; sums over pixels of v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = v_exponent."""
+    """Walks on as `blend` does; sums over pixels of v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = v_exponent."""
     v_0, v_x, v_y, v_xx, v_xy, v_yy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     for i in range(splat.first, splat.last):
         p = np.uintp(i)
@@ -120,8 +117,8 @@ def _add_splat(splat, moments, v_splats, lane, row):
 
 
 @inlined
-def _add_channels(splat, weights, v_sums, v_splats, lane, row):
-    for k in range(v_sums.shape[0] // PIXELS):
+def _add_channels(splat, weights, channels, v_sums, v_splats, lane, row):
+    for k in range(channels[0], channels[1]):
         v_value, base = ZERO, np.uintp(k * PIXELS)
         for j in range(splat.first, splat.last):
             p = np.uintp(j)
@@ -130,10 +127,11 @@ def _add_channels(splat, weights, v_sums, v_splats, lane, row):
 
 
 @inlined
-def _backward_lane(lane, starts, ends, rows, splats, backgrounds, pictures, v_pictures, channels, v_splats):
+def _backward_lane(lane, starts, ends, rows, splats, backgrounds, pictures, v_pictures, wanted, v_splats):
+    geometry, first, last = wanted
     transmittance, behind = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     weights, v_weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    v_sums = np.empty(channels * PIXELS, np.float32)
+    v_sums = np.empty((splats.shape[1] - GEOMETRY) * PIXELS, np.float32)
     batch = np.empty((BATCH, splats.shape[1]), np.float32)
     for number in range(lane, ends.shape[0], v_splats.shape[0]):
         tile = tile_at(number, pictures.images.shape)
@@ -142,16 +140,19 @@ def _backward_lane(lane, starts, ends, rows, splats, backgrounds, pictures, v_pi
         transmittance[:] = -ONE
         for i in range(tile.rows):
             transmittance[i * TILE : i * TILE + tile.columns] = ONE
-        _read(tile, backgrounds, pictures, v_pictures, v_sums, behind)
+        _read(tile, backgrounds, pictures, v_pictures, last == splats.shape[1] - GEOMETRY, v_sums, behind)
         for position in range(starts[number], ends[number], BATCH):
             count = min(BATCH, ends[number] - position)
             fetch(batch, splats, rows, position, position + count)
             for i in range(count):
                 splat, row = splat_at(batch, i, tile), rows[position + i]
-                _weigh_channels(splat, batch, i, v_sums, v_weights)
-                moments = _unblend(splat, transmittance, behind, v_weights, weights)
-                _add_splat(splat, moments, v_splats, lane, row)
-                _add_channels(splat, weights, v_sums, v_splats, lane, row)
+                if geometry:
+                    _weigh_channels(splat, batch, i, last, v_sums, v_weights)
+                    moments = _unblend(splat, transmittance, behind, v_weights, weights)
+                    _add_splat(splat, moments, v_splats, lane, row)
+                else:
+                    blend(splat, transmittance, weights)
+                _add_channels(splat, weights, (first, last), v_sums, v_splats, lane, row)
 
 
 @parallel
@@ -163,16 +164,17 @@ def composite_backward(
     backgrounds: Float32[ndarray, "E D-1"],
     pictures: Pictures,
     v_pictures: Pictures,
-    channels: int,
+    wanted: tuple[bool, int, int],
     lanes: int,
 ):
     """The gradient of every splat as each lane sums it: lanes N 6+D.
 
-    `channels` is D, or D - 1 to leave out the last one, z, where the depths have no gradient.
+    `wanted` says whether the geometry's gradients are, and of which channels: from the one number up to the other. A
+    router learns features alone, in half the time. Depths have a gradient if the last channel, z, is wanted.
     """
     v_splats = np.zeros((lanes, splats.shape[0], V_GEOMETRY + splats.shape[1] - GEOMETRY), np.float32)
     for lane in prange(lanes):
-        _backward_lane(lane, starts, ends, rows, splats, backgrounds, pictures, v_pictures, channels, v_splats)
+        _backward_lane(lane, starts, ends, rows, splats, backgrounds, pictures, v_pictures, wanted, v_splats)
     return v_splats
 
 
