@@ -21,12 +21,12 @@ class Tile:
         return self.left <= x < self.right and self.top <= y < self.bottom
 
     def column(self, x: int) -> int:
-        """The column of the picture that is seen in column `x` of the drawing."""
-        return (x - self.left) * self.width // (self.right - self.left)
+        """The column of the picture that is seen in the middle of column `x` of the drawing."""
+        return (2 * (x - self.left) + 1) * self.width // (2 * (self.right - self.left))
 
     def row(self, y: int) -> int:
-        """The row of the picture that is seen in row `y` of the drawing."""
-        return (y - self.top) * self.height // (self.bottom - self.top)
+        """The row of the picture that is seen in the middle of row `y` of the drawing."""
+        return (2 * (y - self.top) + 1) * self.height // (2 * (self.bottom - self.top))
 
     def place(self, x: float, y: float) -> tuple[int, int]:
         """Column and row of the drawing that show the point at the shares `x` and `y` of the picture's sides."""

@@ -29,7 +29,7 @@ def pixel_at(point: Point, width: int, height: int) -> tuple[int, int]:
 def marked(pixels: Pixels, point: Point, tiles: tuple[Tile, ...]) -> Pixels:
     """A copy of `pixels` with a ring around `point` in each of its `tiles`, seen on dark and on bright ground."""
     ringed = np.ascontiguousarray(pixels).copy()
-    radius, line = max(3, round(pixels.shape[0] / 70)), max(1, round(pixels.shape[0] / 500))
+    radius, line = max(5, round(pixels.shape[0] / 70)), max(1, round(pixels.shape[0] / 500))
     for tile in tiles:
         for color, thickness in (((0, 0, 0), 3 * line), ((255, 255, 255), line)):
             cv2.circle(ringed, tile.place(*point), radius, color, thickness, cv2.LINE_AA)
