@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from moegs.cameras import Camera
 from moegs.gaussians import Gaussians, LowPass, concatenate
-from moegs.rasterize import Layer, RenderResult, rasterize
+from moegs.rasterize import Layer, RenderResult, cpu, rasterize
 
 PICTURES = ("images", "features", "alphas", "depths")
 ROUNDING = 2e-5
@@ -373,6 +373,13 @@ def test_strided_inputs_are_drawn_alike() -> None:
     wide = replace(gaussians, means=torch.cat([gaussians.means, gaussians.means], dim=1)[:, :3])
     assert not wide.means.is_contiguous()
     assert torch.equal(draw([Layer(wide)], camera, "cpu").images, draw([Layer(gaussians)], camera, "cpu").images)
+
+
+def test_warm_up_compiles_everything() -> None:
+    with torch.no_grad():
+        cpu.warm_up()
+    assert cpu.is_compiled()
+    assert cpu.cache_state().startswith("kernels compiled in ")
 
 
 def test_other_number_types_are_refused() -> None:

@@ -56,7 +56,8 @@ def warm_up() -> None:
         opacities=torch.full((1,), 0.5),
         sh=torch.zeros(1, 1, 3),
     )
-    rasterize([Layer(one)], pinhole(8, 8, 8.0)).images.sum().backward()
+    with torch.enable_grad():  # whatever the caller has set
+        rasterize([Layer(one)], pinhole(8, 8, 8.0)).images.sum().backward()
 
 
 def start_threads() -> None:
