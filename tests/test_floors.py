@@ -9,9 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    0: ["gaussians", "cameras", "timeline", "rotations", "harmonics", "config", "files", "legends", "demo", "ssim"],
-    1: ["experts", "rasterize", "data", "losses", "metrics"],
-    2: ["density", "router", "system"],
+    0: [
+        "gaussians",
+        "cameras",
+        "timeline",
+        "rotations",
+        "harmonics",
+        "config",
+        "files",
+        "legends",
+        "demo",
+        "kernels",
+        "mosaic",
+    ],
+    1: ["experts", "rasterize", "data", "ssim"],
+    2: ["losses", "metrics", "density", "router", "system"],
     3: ["mixture"],
     4: ["checkpoint", "evaluation", "views", "probe", "export"],
     5: ["training", "reports"],

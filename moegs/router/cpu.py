@@ -9,7 +9,7 @@ from numba import prange
 from numpy import ndarray
 
 from moegs.cameras import Camera
-from moegs.rasterize.cpu.kernels import LOCK, parallel
+from moegs.kernels import LOCK, parallel
 
 HIDDEN = 6
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)

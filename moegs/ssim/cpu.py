@@ -5,16 +5,12 @@ inner loops are plain sums of shifted lines, of which the compiler makes vector 
 unsigned for the same reason (a signed one brings a wrap-around check).
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
 from moegs import ssim as definition
+from moegs.kernels import serial
 
 RADIUS = definition.WINDOW // 2
 CHANNELS = 3
@@ -47,28 +43,21 @@ def _lines(picture: Float32[ndarray, "H W 3"]) -> Float32[ndarray, "H L"]:
     return picture.reshape(picture.shape[0], -1)
 
 
-def _kernel(function: Callable[..., Any]) -> Any:
-    # Unwrapped, because the tests put a shape check around every function of the package.
-    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})(
-        inspect.unwrap(function)
-    )
-
-
-@_kernel
+@serial
 def _add(line, weight, to):
     for place in range(to.size):
         i = np.uintp(place)
         to[i] += weight * line[i]
 
 
-@_kernel
+@serial
 def _add_product(a, b, weight, to):
     for place in range(to.size):
         i = np.uintp(place)
         to[i] += weight * a[i] * b[i]
 
 
-@_kernel
+@serial
 def _blur_across(padded, to):
     """`padded` has RADIUS pixels more than `to` at both ends."""
     to[:] = ZERO
@@ -76,7 +65,7 @@ def _blur_across(padded, to):
         _add(padded[k * CHANNELS : k * CHANNELS + to.size], WEIGHTS[k], to)
 
 
-@_kernel
+@serial
 def _compare(moments, values, to_mean, to_square, to_product):
     """The similarity in one row, and its derivatives by the means of x, x x and x y."""
     for place in range(values.size):
@@ -94,7 +83,7 @@ def _compare(moments, values, to_mean, to_square, to_product):
         to_product[i] = TWO * light * inverse
 
 
-@_kernel
+@serial
 def _value(image, photo, slopes):
     """The sum of the similarity; its derivatives by three local means go to `slopes`, unless that is empty."""
     rows, length = image.shape
@@ -122,7 +111,7 @@ def _value(image, photo, slopes):
     return total
 
 
-@_kernel
+@serial
 def _gradient(image, photo, slopes, share, gradient):
     """The blur is its own adjoint: each slope reaches a pixel by the weight with which the pixel reached it."""
     rows, length = image.shape

@@ -1,8 +1,8 @@
 """The rasterizer for machines without a GPU: numba kernels with gradients of their own, for `moegs.rasterize`.
 
 Projection, one sort by depth and lists per tile, blending: a file for each and for the gradients of each. autograd.py
-makes two differentiable steps of them, kernels.py says how they are compiled. Backgrounds and cameras have no gradient.
-Equal input gives equal bits for an equal number of threads.
+makes two differentiable steps of them, `moegs.kernels` says how they are compiled. Backgrounds and cameras have no
+gradient. Equal input gives equal bits for an equal number of threads.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moegs import harmonics
+from moegs import harmonics, kernels
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
+from moegs.kernels import LOCK
 from moegs.rasterize import Layer, RenderResult
-from moegs.rasterize.cpu import kernels
 from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
-from moegs.rasterize.cpu.kernels import LOCK
 
 
 def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
+from moegs.kernels import LOCK
 from moegs.rasterize.cpu import compositing, compositing_backward, projection, projection_backward, tiles
 from moegs.rasterize.cpu.compositing import Pictures
-from moegs.rasterize.cpu.kernels import LOCK
 
 MAX_LANES = 16
 """Threads that composite: in the backward pass each holds a gradient of every Gaussian, so more would cost memory."""

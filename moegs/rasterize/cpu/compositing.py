@@ -14,8 +14,8 @@ from jaxtyping import Float32, Int32, Int64
 from numba import prange
 from numpy import ndarray
 
+from moegs.kernels import inlined, parallel
 from moegs.rasterize import ALPHA_MAX, TRANSMITTANCE_MIN
-from moegs.rasterize.cpu.kernels import inlined, parallel
 from moegs.rasterize.cpu.tiles import TILE
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)

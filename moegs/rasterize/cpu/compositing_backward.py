@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int32, Int64
 from numba import prange
 from numpy import ndarray
 
+from moegs.kernels import inlined, parallel
 from moegs.rasterize.cpu.compositing import (
     BATCH,
     CAP,
@@ -28,7 +29,6 @@ from moegs.rasterize.cpu.compositing import (
     splat_at,
     tile_at,
 )
-from moegs.rasterize.cpu.kernels import inlined, parallel
 from moegs.rasterize.cpu.tiles import TILE
 
 V_GEOMETRY = 6

@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int32
 from numba import prange
 from numpy import ndarray
 
+from moegs.kernels import inlined, parallel
 from moegs.rasterize import ALPHA_MIN, JACOBIAN_MARGIN, MAX_SIGMAS
-from moegs.rasterize.cpu.kernels import inlined, parallel
 
 # A float64 constant would turn all that it meets into float64, at half the speed.
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)

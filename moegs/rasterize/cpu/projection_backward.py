@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int32
 from numba import prange
 from numpy import ndarray
 
-from moegs.rasterize.cpu.kernels import inlined, parallel
+from moegs.kernels import inlined, parallel
 from moegs.rasterize.cpu.projection import (
     HUGE,
     ONE,
