@@ -22,6 +22,8 @@ from viewer.app import App
 from viewer.page import Page
 
 SIZE = (64, 48)
+# viser warns of a message to a tab that has just closed; tests close theirs in the middle of everything.
+pytestmark = pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection:UserWarning")
 
 
 @pytest.fixture(scope="module")

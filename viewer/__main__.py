@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,11 +40,13 @@ def view(
     path = demo.path() if checkpoint is None else checkpoint
     from viewer.page import Page
 
+    # A tab may close between a look whether it is there and a message to it: no news to anybody.
+    warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
-    _tell_address(page, port)
     show = _Show(path, device, page)
-    show.start()
     try:
+        show.start()
+        _tell_address(page, port)
         show.ready.wait()
         if show.error is None:
             threading.Event().wait()
@@ -55,7 +58,6 @@ def view(
         raise show.error
     if not tidy:
         # A thread is still inside a compiled kernel; the interpreter must not be torn down under it.
-        sys.stdout.flush()
         os._exit(0)
 
 

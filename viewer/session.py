@@ -117,6 +117,8 @@ class Session:
 
     def show(self, frame: Frame) -> None:
         """Sends `frame` and what belongs to it, and waits until the browser has it."""
+        if self._gone():
+            raise Closed
         pixels = frame.drawing.burnt()
         height, width = pixels.shape[:2]
         state = self._state
@@ -144,7 +146,8 @@ class Session:
     def fail(self, error: Exception) -> None:
         """Shows in the page why there is no new picture; the last good one stays."""
         self._failed = True
-        self._panel.show_error(error)
+        if not self._gone():
+            self._panel.show_error(error)
 
     def photograph(self) -> None:
         """Makes a screenshot of the chosen size and offers it."""
@@ -244,8 +247,11 @@ class Session:
         except TimeoutError:
             return  # a hidden tab, or a very slow link: the next picture may go
         except RuntimeError:
-            if self._client.client_id not in self._studio.clients():
+            if self._gone():
                 raise Closed from None
+
+    def _gone(self) -> bool:
+        return self._client.client_id not in self._studio.clients()
 
     def _add_frustums(self) -> list[viser.CameraFrustumHandle]:
         rig, found = self._studio.mixture.rig, []

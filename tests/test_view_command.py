@@ -1,0 +1,134 @@
+"""The command moegs-view, as a process."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import made
+import pytest
+from browser_tab import BrowserTab
+
+from moegs.checkpoint import Checkpoint, save
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("view") / "tiny.pt"
+    save(Checkpoint(made.mixture()), path)
+    return path
+
+
+def command(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "viewer", *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The process once its page is open, and its port; it is ended afterwards."""
+    process = command(*arguments)
+    assert process.stdout is not None
+    try:
+        lines = ""
+        while (found := re.search(r"http://localhost:(\d+)", lines)) is None:
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            lines += line
+        yield process, int(found[1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status(port: int, **headers: str) -> int:
+    try:
+        with urlopen(Request(f"http://127.0.0.1:{port}/", headers=headers), timeout=5) as answer:
+            return answer.status
+    except HTTPError as error:
+        error.close()
+        return error.code
+
+
+def test_the_page_answers_at_once_and_the_picture_follows(saved: Path) -> None:
+    with running(str(saved), "--port", "0") as (_, port):
+        assert status(port) == 200
+        with BrowserTab(port) as tab:
+            tab.wait(lambda: tab.html("statistics"), 60)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_ctrl_c_ends_it_at_once_and_cleanly(saved: Path, loaded: bool) -> None:
+    with running(str(saved), "--port", "0") as (process, port):
+        if loaded:
+            with BrowserTab(port) as tab:
+                tab.wait(lambda: tab.html("statistics"), 60)
+                tab.command("Play or pause")
+                begun = interrupt(process)
+        else:
+            begun = interrupt(process)
+        output, errors = process.communicate(timeout=20)
+        assert time.monotonic() - begun < 10  # a second on a quiet machine; what counts is that it does not hang
+        assert process.returncode == 0
+        assert output.endswith("moegs-view: stopped\n")
+        assert errors == ""
+
+
+def interrupt(process: subprocess.Popen[str]) -> float:
+    os.kill(process.pid, signal.SIGINT)
+    return time.monotonic()
+
+
+def test_foreign_pages_are_refused(saved: Path) -> None:
+    with running(str(saved), "--port", "0") as (_, port):
+        assert status(port, Origin="https://evil.example") == 403
+        assert status(port, Host=f"evil.example:{port}") == 403
+        assert status(port, Origin=f"http://localhost:{port}") == 200
+
+
+def test_a_taken_port_is_said_and_the_next_one_used(saved: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = command(str(saved), "--port", str(port))
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"Port {port} is taken")
+        process.kill()
+        process.communicate()
+
+
+def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.pt").write_text("hello")
+    process = command(str(tmp_path / "notes.pt"), "--port", "0")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"moegs-view: \S+notes\.pt: not a moegs checkpoint[^\n]*\n", errors)
+
+
+def test_wrong_usage_is_code_2() -> None:
+    process = command("--prot", "8080")
+    process.communicate(timeout=60)
+    assert process.returncode == 2
+
+
+def test_a_widened_host_is_warned_about(saved: Path) -> None:
+    process = command(str(saved), "--host", "0.0.0.0", "--port", "0")
+    assert process.stderr is not None
+    warning = process.stderr.readline()
+    process.kill()
+    process.communicate()
+    assert "lets everybody in" in warning
+    assert "ssh -L" in warning
