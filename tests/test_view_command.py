@@ -66,7 +66,7 @@ def test_the_page_answers_at_once_and_the_picture_follows(saved: Path) -> None:
     with running(str(saved), "--port", "0") as (_, port):
         assert status(port) == 200
         with BrowserTab(port) as tab:
-            tab.wait(lambda: tab.html("statistics"), 60)
+            tab.wait(lambda: tab.html("statistics"), 120)
 
 
 @pytest.mark.parametrize("loaded", [False, True])
@@ -74,7 +74,7 @@ def test_ctrl_c_ends_it_at_once_and_cleanly(saved: Path, loaded: bool) -> None:
     with running(str(saved), "--port", "0") as (process, port):
         if loaded:
             with BrowserTab(port) as tab:
-                tab.wait(lambda: tab.html("statistics"), 60)
+                tab.wait(lambda: tab.html("statistics"), 120)
                 tab.command("Play or pause")
                 begun = interrupt(process)
         else:

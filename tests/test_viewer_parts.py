@@ -349,6 +349,10 @@ class TestState:
         assert controls.step(single, -1, 0.0).playback.start == 0
         assert controls.step(single, 10, 0.0).playback.start == 7
 
+    def test_every_key_has_one_meaning(self) -> None:
+        keys = [(command.hotkey, command.modifier) for command in controls.COMMANDS]
+        assert len(set(keys)) == len(keys)
+
     def test_its_shot_is_what_the_command_line_would_draw(self, mixture: Mixture) -> None:
         state = replace(ViewState.of(mixture), view="gates").toggled_mute(1)
         camera = mixture.rig.cameras[0]

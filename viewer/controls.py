@@ -65,7 +65,7 @@ class Command:
     """What a key does, and the command palette (Ctrl+K) too."""
 
     label: str
-    hotkey: Literal["space", "arrowleft", "arrowright", "home", "end", "escape"]
+    hotkey: Literal["space", "J", "L", "home", "end", "escape"]
     change: Callable[[ViewState, float], ViewState]
     modifier: Literal["shift"] | None = None
 
@@ -161,12 +161,13 @@ EXPORT: tuple[Control, ...] = (
 )
 
 
+# As in video editors; the arrows and WASD move viser's camera already.
 COMMANDS: tuple[Command, ...] = (
     Command("Play or pause", "space", play_or_pause),
-    Command("Next frame", "arrowright", lambda state, now: step(state, 1, now)),
-    Command("Previous frame", "arrowleft", lambda state, now: step(state, -1, now)),
-    Command("Ten frames on", "arrowright", lambda state, now: step(state, 10, now), "shift"),
-    Command("Ten frames back", "arrowleft", lambda state, now: step(state, -10, now), "shift"),
+    Command("Next frame", "L", lambda state, now: step(state, 1, now)),
+    Command("Previous frame", "J", lambda state, now: step(state, -1, now)),
+    Command("Ten frames on", "L", lambda state, now: step(state, 10, now), "shift"),
+    Command("Ten frames back", "J", lambda state, now: step(state, -10, now), "shift"),
     Command("First frame", "home", lambda state, now: seek(state, 0, now)),
     Command("Last frame", "end", lambda state, now: seek(state, state.playback.last, now)),
     Command("Close the pixel's numbers", "escape", unpick),

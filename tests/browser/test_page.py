@@ -1,0 +1,132 @@
+"""The page in a real browser: what a person would try first."""
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import made
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from viewer.app import App
+from viewer.page import Page as Server
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection:UserWarning"),
+]
+PATIENCE = 20_000
+"""Milliseconds: WebGL in software on a busy machine is slow."""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    server = Server("127.0.0.1", 0)
+    app = App(server, made.mixture())
+    yield server.url
+    assert app.close()
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    """What the browser's console had to say."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Browser, url: str, complaints: list[str]) -> Iterator[Page]:
+    page = chromium.new_page(viewport={"width": 900, "height": 600})
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.locator("[data-moegs=statistics]").wait_for()
+    yield page
+    page.close()
+
+
+def canvas(page: Page) -> np.ndarray:
+    """What is seen left of the panel, below viser's note on software rendering."""
+    png = page.screenshot(clip={"x": 0, "y": 180, "width": 540, "height": 420})
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(float)
+
+
+def changed(page: Page, act: Callable[[], None]) -> np.ndarray:
+    """The canvas once it differs from what it was before `act`."""
+    before = canvas(page)
+    act()
+    for _ in range(PATIENCE // 200):
+        page.wait_for_timeout(200)
+        after = canvas(page)
+        if np.abs(after - before).mean() > 1:  # of 255: more than any encoder's noise on a picture that stays
+            page.wait_for_timeout(500)
+            return canvas(page)
+    raise AssertionError("the picture did not change")
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_role("combobox", name=label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_picture_arrives(page: Page) -> None:
+    page.wait_for_timeout(1000)
+    assert canvas(page).std() > 10, "coloured blobs on black"
+    expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 240 Gaussians drawn")
+
+
+def test_the_time_slider_changes_it(page: Page) -> None:
+    changed(page, lambda: page.get_by_role("textbox").first.fill("4"))  # beside the slider
+    expect(page.locator("[data-moegs=clock]")).to_contain_text("frame 4")
+
+
+def test_the_space_bar_plays_and_pauses(page: Page) -> None:
+    page.mouse.click(270, 400)
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.keyboard.press("Escape")
+
+
+def test_mute_changes_it_and_is_told_in_the_picture(page: Page) -> None:
+    changed(page, lambda: page.get_by_role("button", name="mute").first.click())
+    expect(page.locator("[data-moegs=expert]").first).to_contain_text("muted")
+    changed(page, lambda: page.get_by_role("button", name="mute").first.click())
+
+
+def test_the_gate_view_carries_its_legend(page: Page) -> None:
+    heat = changed(page, lambda: choose(page, "View", "gate:cloud0"))
+    corner = heat[-70:, :150]
+    assert (corner.min(-1) > 200).any(), "white letters"
+    assert (corner.max(-1) < 60).mean() > 0.3, "on a dark plate"
+    changed(page, lambda: choose(page, "View", "rgb"))
+
+
+def test_a_click_opens_the_numbers_of_that_pixel(page: Page) -> None:
+    page.mouse.click(200, 300)
+    reading = page.locator("[data-moegs=reading]")
+    expect(reading).to_contain_text("cloud0")
+    expect(reading).to_contain_text("cloud1")
+    page.keyboard.press("Escape")
+    expect(reading).to_be_hidden()
+
+
+def test_dragging_leaves_the_camera_of_the_data_set(page: Page) -> None:
+    camera = page.get_by_role("combobox", name="Camera", exact=True)
+    expect(camera).to_have_value("test:0  cam00")
+
+    def drag() -> None:
+        page.mouse.move(270, 400)
+        page.mouse.down()
+        page.mouse.move(330, 420, steps=5)
+        page.mouse.up()
+
+    changed(page, drag)
+    expect(camera).to_have_value("free")
+
+
+def test_the_console_has_no_error(page: Page, complaints: list[str]) -> None:
+    page.wait_for_timeout(200)
+    assert complaints == []
