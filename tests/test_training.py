@@ -210,6 +210,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_expert(scene: Scene, tmp_
         run(trainee, Shuffled((1,), FRAMES), plan(tmp_path), lambda event: None)
 
 
+def test_a_parameter_that_is_not_finite_is_named_with_the_loss_that_it_spoils(scene: Scene, tmp_path: Path):
+    trainee = ExpertTrainee(training("embedding"), scene, CPU)
+    trainee.expert.group("all")["embeddings"].data[3] = float("nan")
+    with pytest.raises(TrainingError, match=r"became nan at step 0 and 'groups.all.embeddings' is not finite"):
+        run(trainee, Shuffled((1,), FRAMES), plan(tmp_path), lambda event: None)
+
+
 def test_a_gradient_that_is_not_finite_stops_with_step_expert_and_tensor(scene: Scene, tmp_path: Path):
     trainee = ExpertTrainee(training(), scene, CPU)
     trainee.expert.group("0to2")["motions"].register_hook(lambda gradient: gradient * float("inf"))

@@ -79,7 +79,7 @@ def _train_router(
     scene = load_scene(settings.data)
     temperatures = settings.router.tried
     held_out = scene.rig.train[: settings.router.validation] if len(temperatures) > 1 else ()
-    draws = Shuffled([c for c in scene.rig.train if c not in held_out], scene.rig.timeline.frames)
+    learned = [camera for camera in scene.rig.train if camera not in held_out]
     state_files = {temperature: out / f"router-{temperature:g}.state.pt" for temperature in temperatures}
     mixtures: dict[float, Mixture] = {}
     psnrs: dict[float, float] = {}
@@ -88,7 +88,8 @@ def _train_router(
         mixture = _start_mixture(settings, out, temperature, device)
         name = f"router-{temperature:g}"
         plan = Plan(settings.router.steps, settings.seed, state_file, settings.save_every)
-        seconds += run(RouterTrainee(name, settings.router, mixture, scene), draws.again(), plan, on_event)
+        trainee = RouterTrainee(name, settings.router, mixture, scene)
+        seconds += run(trainee, Shuffled(learned, scene.rig.timeline.frames), plan, on_event)
         mixtures[temperature] = mixture
         if held_out:
             psnrs[temperature] = validation_psnr(mixture, scene, held_out)

@@ -63,7 +63,7 @@ class ExpertTrainee(Trainee):
         expert = self.expert
         expert.begin_step(step)
         gaussians = expert.at(self.scene.rig.timeline.t(frame), self.views[camera])
-        background = torch.rand(3, device=self.device) if self.config.random_background else expert.background
+        background = torch.rand(3).to(self.device) if self.config.random_background else expert.background
         layer = Layer(gaussians, lowpass=expert.lowpass, near=expert.near, far=expert.far, background=background)
         result = rasterize([layer], self.cameras[camera])
         result.means2d.retain_grad()

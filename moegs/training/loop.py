@@ -98,14 +98,9 @@ class Shuffled:
     """Pairs of camera and frame, each once in a random order, then again in another."""
 
     def __init__(self, cameras: Sequence[int], frames: int) -> None:
-        self.cameras, self.frames = tuple(cameras), frames
         self.pairs = [(camera, frame) for camera in cameras for frame in range(frames)]
         self.order = torch.empty(0, dtype=torch.long)
         self.place = 0
-
-    def again(self) -> "Shuffled":
-        """The same pairs from the start."""
-        return Shuffled(self.cameras, self.frames)
 
     def draw(self) -> tuple[int, int]:
         """The next camera and frame; the order comes from torch's global generator."""
@@ -130,8 +125,8 @@ class Plan:
 def run(trainee: Trainee, draws: Shuffled, plan: Plan, on_event: OnEvent) -> float:
     """Trains to the end of `plan`; the seconds that all sittings took.
 
-    A run that is killed and started again gives the same result as one that was not. Raises TrainingError when a loss
-    or gradient is not finite.
+    On a CPU, a run that is killed and started again gives the same result as one that was not. Raises TrainingError
+    when a loss or gradient is not finite.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(plan.seed)
@@ -154,7 +149,7 @@ def _one_step(trainee: Trainee, step: int, camera: int, frame: int) -> tuple[flo
     attempt = trainee.attempt(step, camera, frame)
     loss = attempt.loss.item()
     if not math.isfinite(loss):
-        raise TrainingError(f"{trainee.name}: the loss became {loss} at step {step}; lower the rates")
+        raise TrainingError(f"{trainee.name}: the loss became {loss} at step {step}{_broken(trainee)}; lower the rates")
     trainee.optimizer.zero_grad()
     attempt.loss.backward()
     _check_gradients(trainee, step)
@@ -163,6 +158,11 @@ def _one_step(trainee: Trainee, step: int, camera: int, frame: int) -> tuple[flo
     trainee.after_step(step + 1)
     error = (attempt.picture.detach().clamp(0, 1) - attempt.photo).square_().mean()
     return loss, -10 * math.log10(max(error.item(), 1e-10))
+
+
+def _broken(trainee: Trainee) -> str:
+    names = [name for name, parameter in trainee.module.named_parameters() if not bool(parameter.isfinite().all())]
+    return f" and '{names[0]}' is not finite" if names else ""
 
 
 def _check_gradients(trainee: Trainee, step: int) -> None:
