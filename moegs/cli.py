@@ -29,10 +29,9 @@ class ShotOptions:
     """A camera of the data set: test:0, train:3 or its own name."""
     time: str = "0"
     """A frame number such as 12, or seconds such as 0.4s."""
-    view: str = "rgb"
-    """rgb, expert:NAME, gate:NAME, gates, gate-argmax, gate-entropy, depth or alpha."""
-    size: tuple[int, int] | None = None
-    """Width and height of the picture; the camera's own when left out."""
+    view: Annotated[str, arg(help=views.describe())] = "rgb"
+    size: str | None = None
+    """Of the picture, as 1280x720; the camera's own when left out."""
     mute: tuple[str, ...] = ()
     """Names of experts to leave out."""
     solo: tuple[str, ...] = ()
@@ -47,7 +46,7 @@ class ShotOptions:
         rig = mixture.rig
         camera = rig.cameras[rig.find(self.camera)]
         return views.Shot(
-            camera=camera if self.size is None else camera.fitted(*self.size),
+            camera=camera if self.size is None else camera.fitted(*_size(self.size)),
             t=rig.timeline.parse(self.time),
             view=self.view,
             active=self._active(mixture.names),
@@ -183,6 +182,7 @@ def train(
     /,
     out: Path,
     set: tuple[str, ...] = (),
+    device: Device = "auto",
 ) -> None:
     """Train the mixture that CONFIG (YAML) describes into the folder OUT; run it again to go on where it stopped.
 
@@ -190,6 +190,7 @@ def train(
         config: A training configuration, such as configs/demo.yaml.
         out: The run's folder: configuration, one checkpoint per expert, and mixture.pt at the end.
         set: Changes to the configuration, as key=value: --set router.steps=500 seed=1.
+        device: Where to compute.
     """
     from moegs import config as configs
     from moegs.training import TrainConfig
@@ -198,7 +199,7 @@ def train(
 
     settings = configs.load(TrainConfig, config, set)
     with show() as on_event:
-        written = run(settings, config.parent, out, on_event)
+        written = run(settings, config.parent, out, on_event, device)
     print(f"{written}: look at it with: moegs-view {written}")
 
 
@@ -219,6 +220,13 @@ def main() -> None:
 
 def _load(path: Path, where: Device) -> checkpoint.Checkpoint:
     return checkpoint.load(path, system.device(where))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"size '{text}': give width and height in pixels, such as 1280x720")
+    return int(width), int(height)
 
 
 def _refuse_existing(out: Path, force: bool) -> None:

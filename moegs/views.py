@@ -124,6 +124,11 @@ def ids(mixture: Mixture) -> list[str]:
     return found
 
 
+def describe() -> str:
+    """All views there may be, each with what it shows: for help texts."""
+    return "; ".join(f"{view.id}{':NAME' if view.per_expert else ''}: {view.help}" for view in VIEWS) + "."
+
+
 @dataclass(frozen=True)
 class View:
     """One entry of the registry; `paint` takes the mixture, its render and the expert's number."""

@@ -52,7 +52,7 @@ def test_render_writes_the_picture_that_draw_gives(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path, view: str
 ) -> None:
     out = tmp_path / "x.png"
-    options = ("--camera", "train:1", "--time", "3", "--view", view, "--size", 64, 40, "--mute", "poly")
+    options = ("--camera", "train:1", "--time", "3", "--view", view, "--size", "64x40", "--mute", "poly")
     assert run(monkeypatch, "render", file, *options, "--out", out) == 0
     made = checkpoint.load(file).mixture
     shot = views.Shot(made.rig.cameras[2].fitted(64, 40), t=3 / 6, view=view, active=(False, True))
@@ -68,7 +68,7 @@ def test_a_turntable_is_a_video_of_even_size(
     from imageio_ffmpeg import count_frames_and_secs, read_frames
 
     out = tmp_path / "turn.mp4"
-    options = ("--turntable", 360, "--seconds", 0.5, "--fps", 12, "--size", 33, 21, "--running")
+    options = ("--turntable", 360, "--seconds", 0.5, "--fps", 12, "--size", "33x21", "--running")
     assert run(monkeypatch, "render", file, *options, "--out", out) == 0
     assert "rounded to 34x22" in capsys.readouterr().err
     assert count_frames_and_secs(str(out))[0] == 6
@@ -87,7 +87,8 @@ def test_a_turntable_is_a_video_of_even_size(
         (("--view", "gate:hex"), "view 'gate:hex': this checkpoint has rgb, expert:poly"),
         (("--mute", "hex"), "expert 'hex': this checkpoint has poly, key"),
         (("--temperature", "0"), "temperature: got 0.0, expected a positive number"),
-        (("--size", "0", "5"), "must be at least 1"),
+        (("--size", "0x5"), "must be at least 1"),
+        (("--size", "big"), "give width and height in pixels, such as 1280x720"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_leaves_nothing(
