@@ -82,7 +82,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
     """The legend on a dark half-transparent plate, letters `size` pixels high."""
     font, pad, line = _font(size), size // 2, round(size * 1.45)
-    bar = min(12 * size, width - 4 * pad)
+    bar = max(1, min(12 * size, width - 4 * pad))
     texts = [legend.title, *legend.notes, *(swatch.text for swatch in legend.swatches)]
     inner = max([bar if legend.colormap else 0, *(round(font.getlength(text)) + line for text in texts)])
     lines = 1 + (2 if legend.colormap else 0) + len(legend.swatches) + len(legend.notes)

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import made
 import pytest
+import viewing
 from browser_tab import BrowserTab
 
 from moegs.checkpoint import Checkpoint, save
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("view") / "tiny.pt"
-    save(Checkpoint(made.mixture()), path)
+    save(Checkpoint(viewing.mixture()), path)
     return path
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import made
 import numpy as np
 import pytest
 import torch
+import viewing
 from browser_tab import BrowserTab
 from PIL import Image
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Queued a .* on a closed connecti
 
 @pytest.fixture(scope="module")
 def mixture() -> Mixture:
-    return made.mixture()
+    return viewing.mixture()
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +71,16 @@ def test_it_starts_at_the_first_test_camera_and_a_jpeg_comes_close(tab: BrowserT
 
 def test_time_slider_and_keys_choose_the_frame(tab: BrowserTab, mixture: Mixture) -> None:
     tab.next_picture(lambda: tab.set("View", "depth"))
-    picture = tab.next_picture(lambda: tab.set("Frame", 5))
-    t = mixture.rig.timeline.t(5)
+    picture = tab.next_picture(lambda: tab.set("Frame", 3))
+    t = mixture.rig.timeline.t(3)
     assert np.array_equal(picture, views.draw(mixture, Shot(start(mixture), t, "depth")).burnt())
-    assert "frame <b>5</b>" in tab.html("clock")
-    assert "<b>0.50 s</b>" in tab.html("clock")
+    assert "frame <b>3</b>" in tab.html("clock")
+    assert "<b>0.30 s</b>" in tab.html("clock")
     tab.next_picture(lambda: tab.command("Next frame"))
-    assert "frame <b>6</b>" in tab.html("clock")
+    assert "frame <b>4</b>" in tab.html("clock")
     tab.next_picture(lambda: tab.command("Last frame"))
-    assert "frame <b>7</b>" in tab.html("clock")
-    assert tab.widgets[tab.widget("Frame")]["value"] == 7
+    assert "frame <b>5</b>" in tab.html("clock")
+    assert tab.widgets[tab.widget("Frame")]["value"] == 5
 
 
 def test_playing_runs_and_a_pause_stands_on_a_whole_frame(tab: BrowserTab) -> None:

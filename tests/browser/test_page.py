@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import cv2
-import made
 import numpy as np
 import pytest
+import viewing
 from playwright.sync_api import Browser, Page, expect
 
 from viewer.app import App
@@ -22,7 +22,7 @@ PATIENCE = 20_000
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     server = Server("127.0.0.1", 0)
-    app = App(server, made.mixture())
+    app = App(server, viewing.mixture())
     yield server.url
     assert app.close()
     server.close()
@@ -73,7 +73,7 @@ def choose(page: Page, label: str, option: str) -> None:
 def test_a_picture_arrives(page: Page) -> None:
     page.wait_for_timeout(1000)
     assert canvas(page).std() > 10, "coloured blobs on black"
-    expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 240 Gaussians drawn")
+    expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 120 Gaussians drawn")
 
 
 def test_the_time_slider_changes_it(page: Page) -> None:
@@ -97,7 +97,7 @@ def test_mute_changes_it_and_is_told_in_the_picture(page: Page) -> None:
 
 
 def test_the_gate_view_carries_its_legend(page: Page) -> None:
-    heat = changed(page, lambda: choose(page, "View", "gate:cloud0"))
+    heat = changed(page, lambda: choose(page, "View", "gate:poly"))
     corner = heat[-70:, :150]
     assert (corner.min(-1) > 200).any(), "white letters"
     assert (corner.max(-1) < 60).mean() > 0.3, "on a dark plate"
@@ -107,8 +107,8 @@ def test_the_gate_view_carries_its_legend(page: Page) -> None:
 def test_a_click_opens_the_numbers_of_that_pixel(page: Page) -> None:
     page.mouse.click(200, 300)
     reading = page.locator("[data-moegs=reading]")
-    expect(reading).to_contain_text("cloud0")
-    expect(reading).to_contain_text("cloud1")
+    expect(reading).to_contain_text("poly")
+    expect(reading).to_contain_text("key")
     page.keyboard.press("Escape")
     expect(reading).to_be_hidden()
 
