@@ -1,7 +1,9 @@
 """Pictures and videos as files: whole or not there."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import numpy as np
 from jaxtyping import UInt8
@@ -38,24 +40,27 @@ def write_video(
     `on_frame` hears how many frames are done. Whatever it or `pictures` raises ends the video and leaves nothing.
     Raises ValueError when the encoder gives up.
     """
-    from imageio_ffmpeg import write_frames
-
     with replacing(path) as temporary:
-        writer = write_frames(
-            str(temporary),
-            size,
-            fps=fps,  # type: ignore[arg-type] (its hint says int, its code takes any number)
-            codec="libx264",
-            macro_block_size=2,
-            output_params=["-preset", "veryfast", "-movflags", "+faststart"],
-            ffmpeg_log_level="error",
-        )
+        encoder = Popen(_encoder(size, fps, temporary), stdin=PIPE, stderr=PIPE)
+        assert encoder.stdin is not None
         try:
-            writer.send(None)
-            for done, picture in enumerate(pictures, start=1):
-                writer.send(np.ascontiguousarray(picture))
-                on_frame(done)
-        except OSError as error:
-            raise ValueError(f"{path}: the video encoder gave up ({error}); try another size") from None
+            with suppress(BrokenPipeError):  # it gave up, and says below why
+                for done, picture in enumerate(pictures, start=1):
+                    encoder.stdin.write(np.ascontiguousarray(picture).data)
+                    on_frame(done)
+            words = encoder.communicate()[1].decode(errors="replace").split()
         finally:
-            writer.close()
+            if encoder.poll() is None:
+                encoder.kill()
+                encoder.communicate()
+        if encoder.returncode:
+            raise ValueError(f"{path}: the video encoder gave up ({' '.join(words) or encoder.returncode})")
+
+
+def _encoder(size: tuple[int, int], fps: float, path: Path) -> list[str]:
+    """The command that makes an H.264 video at `path` of the raw pictures on its standard input."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    taken = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {fps:g} -i -"
+    made = "-c:v libx264 -preset veryfast -crf 18 -pix_fmt yuv420p -movflags +faststart"
+    return [get_ffmpeg_exe(), "-y", "-loglevel", "error", *taken.split(), *made.split(), str(path)]

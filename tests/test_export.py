@@ -62,9 +62,9 @@ def test_a_video_that_is_stopped_leaves_nothing_and_keeps_what_was_there(tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_encoder_that_gives_up_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"x\.mp4: the video encoder gave up"):
-        export.write_video(pictures(400, 33, 17), tmp_path / "x.mp4", (33, 17), 10.0)
+def test_an_encoder_that_gives_up_is_one_line_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.mp4: the video encoder gave up \([^\n]*width not divisible by 2"):
+        export.write_video(pictures(40, 33, 18), tmp_path / "x.mp4", (33, 18), 10.0)
     assert list(tmp_path.iterdir()) == []
 
 
