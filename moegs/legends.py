@@ -17,7 +17,7 @@ HEAT = "viridis"
 DEPTH = "turbo"
 """Likewise of depth."""
 
-LETTERS = 36
+LETTERS = 42
 """How many times the height of a letter the picture is high."""
 
 

@@ -13,7 +13,7 @@ from viewer.placeholder import placeholder
 
 PORTS_TRIED = 100
 """How many ports are tried, from the one that was asked for upwards."""
-BRAND = (0, 114, 178)
+BRAND = (0, 88, 150)
 
 Listener = Callable[[viser.ClientHandle], None]
 

@@ -81,8 +81,8 @@ class Session:
             if moving:
                 self._touched = now
             self._panel.sync(state)
-            for frustum in self._frustums:
-                frustum.visible = state.frustums
+            for number, frustum in self._frustums.items():  # not that of the camera one looks through
+                frustum.visible = state.frustums and (state.flight is None or state.flight.number != number)
         self._worker.wake()
 
     def fly(self, number: int | None) -> None:
@@ -253,14 +253,22 @@ class Session:
     def _gone(self) -> bool:
         return self._client.client_id not in self._studio.clients()
 
-    def _add_frustums(self) -> list[viser.CameraFrustumHandle]:
-        rig, found = self._studio.mixture.rig, []
+    def _add_frustums(self) -> dict[int, viser.CameraFrustumHandle]:
+        """The data set's cameras in the scene by their number, unseen at first."""
+        rig, found = self._studio.mixture.rig, {}
         for label, number in cameras(self._studio.mixture).items():
             camera = rig.cameras[number]
             pose = self._stage.pose(camera)
-            found.append(self._client.scene.add_camera_frustum(
-                f"/cameras/{number}", pose.fov, camera.width / camera.height, scale=0.12, visible=False,
-                color=(230, 159, 0) if label.startswith("test") else (150, 150, 150), position=pose.position,
+            found[number] = self._client.scene.add_camera_frustum(
+                f"/cameras/{number}",
+                pose.fov,
+                camera.width / camera.height,
+                scale=0.1,
+                thickness=1.5,
+                thickness_units="screen",
+                color=(230, 159, 0) if label.startswith("test") else (150, 150, 150),
+                position=pose.position,
                 wxyz=self._stage.wxyz(camera),
-            ))  # fmt: skip
+                visible=False,
+            )
         return found
