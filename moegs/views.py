@@ -19,8 +19,8 @@ from moegs.router import MuteRule
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
-DEPTH_SPAN = 3.0
-"""The colours of depth reach from 1/3 to 3 times the distance to the middle of the scene."""
+DEPTH_SPAN = 2.0
+"""The colours of depth reach from half to twice the distance to the middle of the scene."""
 
 
 @dataclass(frozen=True)
