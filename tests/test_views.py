@@ -99,7 +99,8 @@ def test_depth_is_black_beside_everything_and_coloured_by_its_inverse(mixture: M
     alpha, depth = drawing.render.alpha[..., 0].numpy(), drawing.render.depth[..., 0].numpy()
     assert (drawing.pixels[alpha <= 0.5] == 0).all()
     distance = drawing.render.distance
-    share = (1 / depth - 1 / (3 * distance)) / (3 / distance - 1 / (3 * distance))
+    near, far = distance / views.DEPTH_SPAN, distance * views.DEPTH_SPAN
+    share = (1 / depth - 1 / far) / (1 / near - 1 / far)
     hit = alpha > 0.5
     assert np.array_equal(drawing.pixels[hit], colorize(share.astype(np.float32), DEPTH)[hit])
 
