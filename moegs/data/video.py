@@ -74,15 +74,18 @@ def open_video(path: Path, matrix: ColorMatrix) -> Video:
     Raises ValueError when it cannot be read to its end.
     """
     with TemporaryFile() as log:
-        code = subprocess.run([*_ffmpeg(path), "-c", "copy", "-f", "null", "-"], stderr=log, check=False).returncode
-        if code:
+        # A line per packet: ffmpeg's own count of frames is not printed by every version when it only copies.
+        listing = subprocess.run(
+            [*_ffmpeg(path), "-c", "copy", "-f", "framecrc", "-"], stdout=subprocess.PIPE, stderr=log, check=False
+        )
+        if listing.returncode:
             raise _unreadable(path, log, "no readable video")
         log.seek(0)
         told = log.read().decode(errors="replace")
     stream = re.search(r"Video: [^,]*, (\w+)(?:\(([^)]*)\))?, (\d+)x(\d+)", told)
-    counts = re.findall(r"frame= *(\d+)", told)
+    frames = sum(not line.startswith(b"#") for line in listing.stdout.splitlines())
     rate = re.search(r", ([\d.]+)(k?) fps", told)
-    if not (stream and counts and rate and int(counts[-1])):
+    if not (stream and rate and frames):
         raise ValueError(f"{path}: no picture in this video; replace it")
     tags = [tag.split("/")[0] for tag in (stream[2] or "").split(", ")]
     tagged = next((tag for tag in tags if tag in MATRICES), "bt601")
@@ -90,7 +93,7 @@ def open_video(path: Path, matrix: ColorMatrix) -> Video:
         path=path,
         width=int(stream[3]),
         height=int(stream[4]),
-        frames=int(counts[-1]),
+        frames=frames,
         fps=float(rate[1]) * (1000 if rate[2] else 1),
         matrix=tagged if matrix == "auto" else matrix,
         full_range="pc" in tags or stream[1].startswith("yuvj"),
