@@ -32,6 +32,12 @@ def matrix(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def directed(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
+    """`quats`, with "no rotation" where all four numbers are 0: a direction in every row."""
+    none = (quats == 0).all(dim=1, keepdim=True)
+    return torch.where(none, quats.new_tensor([1.0, 0.0, 0.0, 0.0]), quats)
+
+
 def from_matrix(matrices: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 4"]:
     """Unit quaternions of rotation matrices, w >= 0 where it is not tiny (largest component first, after Shepperd)."""
     m = matrices

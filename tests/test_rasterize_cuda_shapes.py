@@ -145,6 +145,14 @@ def test_pictures_are_what_the_definition_gives(drawn: Drawing) -> None:
         assert_close(result.depths[expert].double(), torch.tensor(picture.depth), atol=1e-4, rtol=0)
 
 
+def test_a_zero_quaternion_turns_nothing(drawn: Drawing) -> None:
+    gaussians = blobs(4, 33)
+    gaussians.quats[2] = 0
+    layer = Layer(gaussians)
+    picture = torch.tensor(reference.render(layer, CAMERA).image)
+    assert_close(drawn([layer], CAMERA).images[0].double(), picture, atol=2e-5, rtol=0)  # float32 sums
+
+
 def gradients(result: RenderResult, layers: list[Layer]) -> list[torch.Tensor]:
     """Of a sum that weighs every number of the pictures differently, with respect to all that the layers hold."""
     random = torch.Generator().manual_seed(5)
@@ -245,7 +253,7 @@ def test_without_its_extension_it_says_what_to_do(
         monkeypatch.setattr("gsplat.cuda._backend", backend, raising=False)
     steps._load.cache_clear()
     try:
-        with pytest.raises(RuntimeError, match=f"{reason}.*install the CUDA .* or use --device cpu"):
+        with pytest.raises(ValueError, match=f"{reason}.*install the CUDA .* or use --device cpu"):
             steps.kernels()
     finally:
         steps._load.cache_clear()

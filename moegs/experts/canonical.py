@@ -89,12 +89,6 @@ def empty(tensors: Mapping[str, Tensor], group: str, rows: Shapes) -> nn.Paramet
     return parameters({name: torch.zeros(count, *shape) for name, shape in rows.items()})
 
 
-def turned(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
-    """`quats`, with "no rotation" where all four numbers are 0: a direction in every row."""
-    none = (quats == 0).all(dim=1, keepdim=True)
-    return torch.where(none, quats.new_tensor([1.0, 0.0, 0.0, 0.0]), quats)
-
-
 def activate(group: Mapping[str, Tensor], degree: int, deltas: Deltas) -> Gaussians:
     """The Gaussians of `group` after `deltas`, with the bases above `degree` at 0."""
     sh, active = torch.cat([group["sh0"], group["shN"]], dim=1) + deltas.sh, harmonics.count(degree)
@@ -102,7 +96,7 @@ def activate(group: Mapping[str, Tensor], degree: int, deltas: Deltas) -> Gaussi
         sh = torch.cat([sh[:, :active], torch.zeros_like(sh[:, active:])], dim=1)
     return Gaussians(
         means=group["means"] + deltas.means,
-        quats=turned(group["quats"] + deltas.quats),
+        quats=rotations.directed(group["quats"] + deltas.quats),
         scales=torch.exp(group["log_scales"] + deltas.log_scales),
         opacities=torch.sigmoid(group["logit_opacities"] + deltas.logit_opacities),
         sh=sh,

@@ -74,8 +74,8 @@ def rasterize(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "au
     Equal to E separate calls with one layer each. Differentiable in means, quats, scales, opacities, sh and features.
     A Gaussian with a NaN or infinity anywhere is left out. "auto" follows the device of the tensors.
 
-    Raises ValueError for no layers, for layers with different numbers of feature channels, or for an unknown backend;
-    RuntimeError where the backend asked for cannot run.
+    Raises ValueError for no layers, for layers with different numbers of feature channels, or for a backend that is
+    unknown or cannot run here.
     """
     if not layers:
         raise ValueError("rasterize: no layers given; pass at least one")
@@ -89,5 +89,6 @@ def rasterize(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "au
     if backend not in ("cpu", "cuda"):
         raise ValueError(f"rasterize: backend '{backend}'; choose auto, cpu or cuda")
     if backend == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
+        raise ValueError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
+    camera = camera.to(layers[0].gaussians.means.device)
     return import_module(f"moegs.rasterize.{backend}").rasterize(layers, camera)

@@ -27,8 +27,8 @@ def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
     `means2d`, `radii` and `rows` hold the Gaussians that reach the picture only. The host waits for nothing but the
     counts that gsplat reads. The first call of an installation compiles gsplat, which takes minutes.
 
-    Raises ValueError for tensors that are not float32 on a GPU and for more pictures or pixels than gsplat can number;
-    RuntimeError where gsplat cannot be compiled.
+    Raises ValueError for tensors that are not float32 on a GPU, for more pictures or pixels than gsplat can number, and
+    where gsplat cannot be compiled.
     """
     for layer in layers:
         _refuse_other_types(layer)

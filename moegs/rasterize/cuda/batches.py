@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
+from moegs import rotations
 from moegs.cameras import Camera
 from moegs.gaussians import LowPass
 from moegs.rasterize import Layer
@@ -53,7 +54,7 @@ def _concatenated(layers: Sequence[Layer], experts: Sequence[int], camera: Camer
     return Batch(
         lowpass=chosen[0].lowpass,
         means=torch.cat([part.means for part in parts]),
-        quats=_directed(torch.cat([part.quats for part in parts])),
+        quats=rotations.directed(torch.cat([part.quats for part in parts])),
         scales=torch.cat([part.scales for part in parts]),
         opacities=torch.cat([layer.gaussians.opacities.where(drawable(layer, camera), 0) for layer in chosen]),
         sh=torch.cat([pad(part.sh, (0, 0, 0, bases - part.sh.shape[1])) for part in parts]),
@@ -91,10 +92,6 @@ def drawable(layer: Layer, camera: Camera) -> Bool[Tensor, " N"]:
     depths = (gaussians.means * camera.forward).sum(1) + camera.viewmat[2, 3]
     sigmas = gaussians.scales.amax(1) * camera.K.diagonal()[:2].amax()  # pixels at depth 1
     return finite & (depths >= layer.near) & (depths <= layer.far) & (sigmas < MAX_SIGMA * depths)
-
-
-def _directed(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
-    return quats + pad((quats == 0).all(1, keepdim=True).to(quats), (0, 3))
 
 
 def _features(layer: Layer) -> Float[Tensor, "N C"]:

@@ -27,11 +27,11 @@ class Steps:
 def kernels() -> Steps:
     """gsplat's CUDA kernels; compiles them where that has not been done yet, which takes minutes.
 
-    Raises RuntimeError when they cannot be had.
+    Raises ValueError when they cannot be had.
     """
     steps = _load()
     if isinstance(steps, str):
-        raise RuntimeError(
+        raise ValueError(
             f"rasterize: gsplat's CUDA extension cannot be used ({steps}); install the CUDA {torch.version.cuda} "
             "toolkit with nvcc and a C++ compiler, set CUDA_HOME to it and start again, or use --device cpu"
         )
