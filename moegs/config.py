@@ -108,7 +108,7 @@ def _build_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
     if all(dataclasses.is_dataclass(option) for option in options):
         kinds = {get_args(get_type_hints(option)["kind"])[0]: option for option in options}
         name = value.get("kind") if isinstance(value, dict) else None
-        if name not in kinds:
+        if not isinstance(name, str) or name not in kinds:
             raise ConfigError(
                 f"{where}.kind: got {name!r}, expected {_one_of(tuple(kinds))}{_nearest(name, tuple(kinds))}"
             )
@@ -142,7 +142,7 @@ def _override(values: Any, override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set {override}: write it as key=value, as in router.steps=500")
     *parents, last = [
-        int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split(".")
+        int(part) if part.isdecimal() else part for part in key.replace("[", ".").replace("]", "").split(".")
     ]
     place = values
     for part in parents:
@@ -156,7 +156,10 @@ def _override(values: Any, override: str) -> None:
         raise ConfigError(f"--set {override}: there is no entry '{last}'; the list has {len(place)}")
     if not isinstance(place, dict | list):
         raise ConfigError(f"--set {override}: '{last}' lies in {place!r}, which has no keys")
-    place[last] = yaml.safe_load(text)  # type: ignore[index]
+    try:
+        place[last] = yaml.safe_load(text)  # type: ignore[index]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _one_of(names: tuple[Any, ...]) -> str:

@@ -82,6 +82,7 @@ def test_overrides_go_through_the_same_checks(file: Path) -> None:
             "name: a\nthings: [{kind: bal}]",
             r"world.yaml.things\[0\].kind: got 'bal', expected ball or box, did you mean",
         ),
+        ("name: a\nthings: [{kind: [ball]}]", r"world.yaml.things\[0\].kind: got \['ball'\], expected ball or box"),
         ("name: a\nthings: [{kind: ball, radius: -1}]", r"things\[0\]: radius: got -1.0, expected a positive number"),
         ("name: a\nthings: [{kind: ball, color: [1, 2]}]", r"things\[0\].color: got 2 entries, expected 3"),
         ("- a\n- b", r"world.yaml: got \['a', 'b'\], expected a mapping with the keys of World"),
@@ -95,7 +96,7 @@ def test_what_does_not_fit_is_refused_with_its_place(file: Path, text: str, mess
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("override", ["name", "=3", "things[7].sides=3", "name.first=3", "limit.x.y=1"])
+@pytest.mark.parametrize("override", ["name", "=3", "things[7].sides=3", "name.first=3", "limit.x.y=1", "limit=["])
 def test_an_override_that_sets_nothing_is_refused(file: Path, override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         config.load(World, file, [override])
