@@ -40,7 +40,7 @@ def test_a_config_is_found_by_its_kind_and_survives_json():
     ("kind", "values", "said"),
     [
         ("hexplane", {"coarse_step": 1}, "did you mean 'coarse_steps'"),
-        ("hexplane", {"planes": {"resolution": [1, 64, 64]}}, "at least 2 cells"),
+        ("hexplane", {"planes": {"resolution": [1, 64, 64]}}, "at least 3 cells"),
         ("hexplane", {"heads": {"width": 0}}, "expected at least 1"),
         ("embedding", {"coarse_rows": 200}, "expected 1 to time_rows, 150"),
         ("polynomial", {"segments": 0}, "expected at least 0 and 1"),

@@ -35,8 +35,8 @@ class PlanesConfig:
     """Weight of |1 - plane| of xt, yt, zt: without change in time they are 1."""
 
     def __post_init__(self) -> None:
-        if min(*self.resolution, self.time_resolution) < 2 or self.channels < 1:
-            raise ValueError("planes: give at least 2 cells along every axis and 1 channel")
+        if min(*self.resolution, self.time_resolution) < 3 or self.channels < 1:  # roughness compares three
+            raise ValueError("planes: give at least 3 cells along every axis and 1 channel")
         if not self.levels or min(self.levels) < 1:
             raise ValueError(f"levels: got {self.levels}, expected at least one level, each 1 or more")
 
