@@ -76,13 +76,14 @@ class Mixture(nn.Module):
 
     def at(self, t: float) -> list[Gaussians]:
         """Every expert's Gaussians at time `t`, without gradients; the last few instants are kept."""
-        if t not in self._instants:
+        found = self._instants.pop(t, None)
+        if found is None or found[0].means.device != self.device:  # it may have been moved since
             with torch.no_grad():
-                self._instants[t] = [expert.at(t) for expert in self.members]
-            if len(self._instants) > self.instants_kept:
-                self._instants.popitem(last=False)
-        self._instants.move_to_end(t)
-        return self._instants[t]
+                found = [expert.at(t) for expert in self.members]
+        self._instants[t] = found
+        while len(self._instants) > self.instants_kept:
+            self._instants.popitem(last=False)
+        return found
 
     def render(
         self,

@@ -98,6 +98,13 @@ def test_moving_the_camera_at_one_time_evaluates_no_network(monkeypatch: pytest.
     assert len(made._instants) <= INSTANTS_KEPT
 
 
+def test_kept_instants_do_not_stay_behind_on_another_device() -> None:
+    made = mixture(("hex",))
+    made.at(T)
+    made.to("meta")
+    assert made.at(T)[0].means.device.type == "meta"
+
+
 def test_wrong_parts_are_refused(made: Mixture) -> None:
     with pytest.raises(ValueError, match="got 2 switches for 4 experts"):
         made.render(made.rig.cameras[0], T, active=[True, False])

@@ -1,6 +1,7 @@
 """Scene: what was filmed, from where and when; the part of it that a checkpoint carries is the Rig."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -41,7 +42,7 @@ class Rig:
         if outside:
             raise ValueError(f"rig: a split names camera {outside[0]}, but there are {len(self.cameras)}")
 
-    @property
+    @cached_property  # every picture asks for it
     def target(self) -> Float[Tensor, " 3"]:
         """The point nearest to all cameras' lines of sight, kept inside the bounds: where to orbit around."""
         normals = torch.stack([torch.eye(3).to(c.forward) - torch.outer(c.forward, c.forward) for c in self.cameras])
