@@ -103,9 +103,12 @@ def scatter(count: int, rig: Rig, depths: Depths, photos: Photos, near_to: Point
 def _photo_colors(
     photos: Photos, camera: int, frames: int, pixels: Float[Tensor, "P 2"], times: Float[Tensor, " P"]
 ) -> Float[Tensor, "P 3"]:
-    column, row = pixels.long().unbind(1)
-    colors = [photos.at(camera, int(t * frames))[y, x] for x, y, t in zip(column, row, times.tolist(), strict=True)]
-    return torch.stack(colors).float() / 255 if colors else pixels.new_zeros(0, 3)
+    colors = pixels.new_zeros(len(pixels), 3)
+    for color, (x, y), t in zip(colors, pixels.long().tolist(), times.tolist(), strict=True):
+        photo = photos.at(camera, int(t * frames))
+        height, width, _ = photo.shape
+        color[:] = photo[min(y, height - 1), min(x, width - 1)]  # rounding may put a point on the far edge
+    return colors / 255
 
 
 def join(first: Points, second: Points) -> Points:
