@@ -11,8 +11,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, that takes its place when the block ends well.
 
     After an exception, an interruption too, `path` is as it was and the temporary file is gone.
-    Raises ValueError when the folder cannot be made or written.
+    Raises ValueError when the folder cannot be made or written, or `path` is a folder itself.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give a file")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from moegs import checkpoint, evaluation, views
@@ -24,6 +25,7 @@ def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], 
 
 
 def facts_of(path: Path) -> dict[str, Any]:
+    """What is inside the checkpoint at `path`, as the JSON of `moegs info` has it."""
     loaded = checkpoint.load(path)
     mixture, rig = loaded.mixture, loaded.mixture.rig
     experts = zip(mixture.names, mixture.members, strict=True)
@@ -46,11 +48,12 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
-    table = Table(title=f"{path}, {facts['bytes'] / 1e6:.1f} MB")
+    """`facts_of` for people."""
+    table = Table(title=escape(f"{path}, {facts['bytes'] / 1e6:.1f} MB"))
     for column in ("expert", "kind", "Gaussians", "steps"):
         table.add_column(column, justify="left" if column in ("expert", "kind") else "right")
     for expert in facts["experts"]:
-        table.add_row(expert["name"], expert["kind"], f"{expert['gaussians']:,}", f"{expert['step']:,}")
+        table.add_row(escape(expert["name"]), expert["kind"], f"{expert['gaussians']:,}", f"{expert['step']:,}")
     console.print(table)
     router = facts["router"]
     width, height = facts["size"]
@@ -66,18 +69,20 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
 
 
 def two_columns(rows: dict[str, Any]) -> Table:
+    """Names and values side by side, without a frame."""
     table = Table(show_header=False, box=None)
     for name, value in rows.items():
-        table.add_row(f"[bold]{name}", str(value))
+        table.add_row(f"[bold]{escape(name)}", escape(str(value)))
     return table
 
 
 def score_table(scores: evaluation.Scores) -> Table:
+    """A row for every expert, then for the mixture and for what it is measured against."""
     table = Table(title=f"{scores.split} split, {scores.pictures} pictures")
     for column in ("", "PSNR dB", "SSIM", "mean gate"):
         table.add_column(column, justify="right" if column else "left")
     for name, score in scores.experts.items():
-        table.add_row(name, f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{scores.gates[name]:.1%}")
+        table.add_row(escape(name), f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{scores.gates[name]:.1%}")
     table.add_section()
     for name in ("mixture", "average", "oracle"):
         score = getattr(scores, name)

@@ -113,6 +113,24 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    folder = tmp_path / "x.png"
+    folder.mkdir()
+    assert run(monkeypatch, "render", file, "--out", folder, "--force") == 1
+    assert capsys.readouterr().err == f"moegs: {folder}: is a folder; give a file\n"
+
+
+def test_names_in_brackets_are_no_markup(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "one.pt"
+    checkpoint.save(Checkpoint(mixture(("poly",)), provenance={"data": "[/room]"}), path)
+    assert run(monkeypatch, "info", path) == 0
+    assert "[/room]" in capsys.readouterr().out
+
+
 def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
     out = tmp_path / "x.png"
     out.write_text("mine")
