@@ -72,18 +72,15 @@ def _gsplat() -> str:
 
 
 def _numba() -> str:
-    """Version, threading layer and where compiled kernels are kept; a tiny picture is drawn to learn the layer."""
+    """Version, threading layer and where compiled kernels are kept; its threads are started to learn the layer."""
     import numba
     from numba.np.ufunc.parallel import threading_layer
 
     from moegs.rasterize import cpu
 
-    cpu.warm_up()
-    folder = Path(cpu.__file__).parent / "__pycache__"
-    kept = numba.config.CACHE_DIR or folder  # type: ignore[attr-defined]
-    kernels = len(list(Path(kept).rglob("*.nbi")))
+    cpu.start_threads()
     threads = numba.get_num_threads()
-    return f"{numba.__version__}, {threads} threads, layer {threading_layer()}, {kernels} kernels kept in {kept}"
+    return f"{numba.__version__}, {threads} threads, layer {threading_layer()}, {cpu.cache_state()}"
 
 
 def _version(package: str) -> str:
