@@ -46,13 +46,13 @@ def is_compiled(kernel: Any) -> bool:
     return any(entry.stat().st_mtime > written for entry in Path(kernel.stats.cache_path).glob(index))
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    # The tests wrap every function of the package in a shape check, which numba could not compile.
+    return inspect.unwrap(function)
+
+
+@parallel
 def touch(counts):
     """The smallest parallel kernel: adds one to every count."""
     for i in numba.prange(counts.shape[0]):
         counts[i] += 1
-
-
-def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
-    # The tests wrap every function of the package in a shape check, which numba could not compile.
-    return inspect.unwrap(function)
