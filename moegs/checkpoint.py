@@ -1,6 +1,7 @@
 """One file per mixture: named tensors and plain values, read without ever running code."""
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
     if not path.stat().st_size:
         raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")
+    if not zipfile.is_zipfile(path):  # as torch has written since 1.6, its index at the end
+        raise CheckpointError(f"{path}: not a moegs checkpoint, or a truncated one; write or copy it again")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -139,7 +142,11 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    wanted = module.state_dict()
+    _check(tensors, module.state_dict(), where)
+    module.load_state_dict(dict(tensors))
+
+
+def _check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
     for name in wanted:
         if name not in tensors:
             raise CheckpointError(f"{where}: tensor '{name}' is missing")
@@ -153,7 +160,6 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
             raise CheckpointError(f"{where}: tensor '{name}' is {tensor.dtype}, expected {wanted[name].dtype}")
         if not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{where}: tensor '{name}' holds NaN or infinity")
-    module.load_state_dict(dict(tensors))
 
 
 def _check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[int]) -> None:
@@ -182,9 +188,10 @@ def _pack_rig(rig: Rig) -> dict[str, Any]:
 
 def _unpack_rig(scene: Mapping[str, Any], where: str) -> Rig:
     cameras = scene["cameras"]
-    for name, tensor in {**scene, **cameras}.items():
-        if isinstance(tensor, Tensor) and not bool(tensor.isfinite().all()):
-            raise ValueError(f"scene tensor '{name}' holds NaN or infinity")
+    count = len(cameras["names"])
+    shapes = {"viewmats": (count, 4, 4), "Ks": (count, 3, 3), "up": (3,), "bounds": (2, 3), "background": (3,)}
+    stored = {name: value for name, value in {**scene, **cameras}.items() if isinstance(value, Tensor)}
+    _check(stored, {name: torch.empty(shape) for name, shape in shapes.items()}, where)
     views = zip(cameras["viewmats"], cameras["Ks"], cameras["sizes"], strict=True)
     return Rig(
         cameras=tuple(Camera(viewmat, K, int(width), int(height)) for viewmat, K, (width, height) in views),

@@ -140,6 +140,8 @@ MEANS = "groups.0to5.means"
          "router weighs 59 Gaussians of 'poly', which has 60"),
         (lambda c: c["experts"].pop(), "router for 4 experts, but 3 are in the file"),
         (lambda c: c["scene"]["cameras"]["viewmats"].fill_(torch.inf), "'viewmats' holds NaN or infinity"),
+        (lambda c: c["scene"].update(up=torch.zeros(4)), "scene: tensor 'up' is (4,), expected (3,)"),
+        (lambda c: c["scene"].pop("bounds"), "scene: tensor 'bounds' is missing"),
         (lambda c: c["scene"]["cameras"].update(sizes=[]), "damaged checkpoint"),
         (lambda c: c["scene"]["timeline"].update(fps=-1.0), "both must be positive"),
         (lambda c: c.pop("scene"), "'scene' is missing"),
