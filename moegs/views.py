@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -53,8 +53,8 @@ class Shot:
             camera = Camera(
                 torch.tensor(place["viewmat"]), torch.tensor(place["K"]), int(place["width"]), int(place["height"])
             )
-            active = values.pop("active", None)
-            return Shot(camera=camera, active=None if active is None else tuple(map(bool, active)), **values)
+            hints = get_type_hints(Shot)
+            return Shot(camera, **{key: config.build(hints[key], value, key) for key, value in values.items()})
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ValueError(f"shot: not the JSON of one ({error.__class__.__name__}: {error})") from None
 

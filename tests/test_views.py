@@ -1,5 +1,6 @@
 """Views and shots: every picture of the registry means what its legend says."""
 
+import json
 from dataclasses import replace
 
 import mixtures
@@ -90,7 +91,7 @@ def test_depth_keeps_its_colours_while_time_runs(mixture: Mixture, shot: Shot) -
     legend = legends.pop()
     assert legend is not None
     assert [float(tick) for tick in legend.ticks] == pytest.approx(
-        [3 * distance, 0.6 * distance, distance / 3], rel=0.01
+        [2 * distance, 0.8 * distance, distance / 2], rel=0.01
     )
 
 
@@ -130,6 +131,13 @@ def test_a_shot_survives_json_to_the_last_bit(mixture: Mixture, shot: Shot) -> N
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"camera": 3}', '{"camera": {"viewmat": []}, "t": 0}'])
 def test_what_is_no_shot_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ValueError, match=r"^shot: not the JSON of one \([^\n]*\)$"):
+        Shot.from_json(text)
+
+
+@pytest.mark.parametrize(("key", "value"), [("mute_rule", "loudest"), ("t", "noon"), ("active", 1), ("lens", "wide")])
+def test_a_shot_with_a_wrong_entry_is_refused_by_its_name(shot: Shot, key: str, value: object) -> None:
+    text = json.dumps(json.loads(shot.to_json()) | {key: value})
+    with pytest.raises(ValueError, match=rf"^shot: not the JSON of one \([^\n]*{key}"):
         Shot.from_json(text)
 
 
