@@ -152,6 +152,7 @@ def evaluate(
     data: Path,
     split: Literal["test", "train"] = "test",
     every: int = 1,
+    set: tuple[str, ...] = (),
     device: Device = "auto",
     json: Path | None = None,
 ) -> None:
@@ -162,15 +163,20 @@ def evaluate(
         data: The folder of the data set that it was trained on.
         split: Which cameras to score.
         every: Score each this many frames.
+        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
         device: Where to compute.
         json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
     """
+    from moegs import config as configs
     from moegs.data import DataConfig, load_scene
 
     if every < 1:
         raise ValueError(f"--every {every}: give 1 or more")
+    choices = {"path": str(data)}
+    configs.override(choices, set)
+    settings = configs.build(DataConfig, choices, "data")
     mixture = _load(path, device).mixture
-    scene = load_scene(DataConfig(path=data))
+    scene = load_scene(settings, with_points=False)
     with _progress("pictures") as advance:
         scores = evaluation.evaluate(mixture, scene, split, every, advance)
     reports.tell(json, asdict(scores), lambda console: console.print(reports.score_table(scores)))

@@ -31,9 +31,17 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    for override in overrides:
-        _override(values, override)
+    override(values, overrides)
     return build(kind, values, path.name)
+
+
+def override(values: Any, overrides: Sequence[str]) -> None:
+    """Puts each "dotted.key=value", the value in YAML, into the plain `values`.
+
+    Raises ConfigError for a key that has no place there, and for a value that is not YAML.
+    """
+    for text in overrides:
+        _override(values, text)
 
 
 def build(kind: Any, value: Any, where: str) -> Any:

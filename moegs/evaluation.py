@@ -12,6 +12,9 @@ from moegs import metrics
 from moegs.data.scene import Scene
 from moegs.mixture import Mixture
 
+BESIDES = ("mixture", "average", "oracle")
+"""What is scored beside the experts."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -47,14 +50,13 @@ def evaluate(
 ) -> Scores:
     """The scores of `mixture` on each camera of `split` and each `every`th frame.
 
-    `on_picture` hears how many pictures are done of how many. Raises ValueError when the split is empty, or the scene's
-    cameras or frames are not those of the mixture.
+    `on_picture` hears how many pictures are done of how many. Raises ValueError when the split is empty, the scene's
+    cameras, sizes or frames are not those of the mixture, or an expert has the name of a score.
     """
     cameras = scene.rig.train if split == "train" else scene.rig.test
     frames = range(0, scene.rig.timeline.frames, every)
     _check(mixture, scene, split)
-    tallies = {name: _Tally() for name in (*mixture.names, "mixture", "average", "oracle")}
-    assert len(tallies) == len(mixture.names) + 3, "an expert has the name of a score"
+    tallies = {name: _Tally() for name in (*mixture.names, *BESIDES)}
     share = torch.zeros(len(mixture.names))
     done = 0
     for frame in frames:
@@ -102,14 +104,22 @@ class _Tally:
 
 def _check(mixture: Mixture, scene: Scene, split: str) -> None:
     ours, theirs = mixture.rig, scene.rig
+    if taken := [name for name in mixture.names if name in BESIDES]:
+        raise ValueError(f"evaluation: an expert is called '{taken[0]}', as a score is; give it another name")
     if not (theirs.train if split == "train" else theirs.test):
         raise ValueError(f"evaluation: the {split} split of the data has no camera")
     if theirs.timeline.frames != ours.timeline.frames:
         raise ValueError(
             f"evaluation: the data has {theirs.timeline.frames} frames, the checkpoint {ours.timeline.frames}; "
-            "give the data set that it was trained on, at the same frame range"
+            "give the data set that it was trained on, with the same start and end"
         )
     if len(theirs.cameras) != len(ours.cameras) or not all(
         torch.allclose(a.viewmat, b.viewmat, atol=1e-4) for a, b in zip(ours.cameras, theirs.cameras, strict=True)
     ):
         raise ValueError("evaluation: the cameras of the data are not those of the checkpoint; give its own data set")
+    for a, b in zip(ours.cameras, theirs.cameras, strict=True):
+        if (a.width, a.height) != (b.width, b.height):
+            raise ValueError(
+                f"evaluation: the pictures of the data are {b.width}x{b.height}, those of the checkpoint "
+                f"{a.width}x{a.height}; give the same downscale"
+            )

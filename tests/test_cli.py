@@ -8,11 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import recordings
 from mixtures import mixture
 from PIL import Image
 
 from moegs import checkpoint, cli, demo, export, views
 from moegs.checkpoint import Checkpoint
+from moegs.data import DataConfig, load_scene
+from moegs.mixture import Mixture
 
 ROOT = Path(__file__).parent.parent
 
@@ -139,6 +142,24 @@ def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert run(monkeypatch, "render", file, "--out", out, "--force") == 0
     with Image.open(out) as picture:
         assert picture.size == (48, 32)
+
+
+def test_eval_scores_the_experts_and_what_they_are_measured_against(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With the choices of data that it was trained with, and without points, which scoring does not need."""
+    data, path, made = recordings.write_folders(tmp_path / "tiny"), tmp_path / "made.pt", mixture(("poly", "key"))
+    (data / "points_0000.npz").unlink()
+    rig = load_scene(DataConfig(path=data, downscale=2), with_points=False).rig
+    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), path)
+    assert run(monkeypatch, "eval", path, "--data", data) == 1
+    assert "are 32x24, those of the checkpoint 16x12; give the same downscale" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", path, "--data", data, "--set", "downscale=2", "--json", "-") == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert set(scores["experts"]) == set(scores["gates"]) == {"poly", "key"}
+    for score in (*scores["experts"].values(), scores["mixture"], scores["average"], scores["oracle"]):
+        assert set(score) == {"psnr", "ssim"}
+    assert scores["oracle"]["psnr"] >= max(score["psnr"] for score in scores["experts"].values())
 
 
 @pytest.mark.parametrize("arguments", [("paint",), ("render",), ("info", "a", "b"), ("eval", "x.pt", "--split", "dev")])

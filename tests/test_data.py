@@ -366,6 +366,13 @@ def test_without_points_the_ways_to_get_some_are_told(tiny: Path, monkeypatch: p
             load_scene(DataConfig(path=tiny, points=source))  # type: ignore[arg-type]
 
 
+def test_who_needs_no_points_is_not_asked_for_any(tiny: Path) -> None:
+    (tiny / "points_0000.npz").unlink()
+    scene = load_scene(DataConfig(path=tiny), with_points=False)
+    assert len(scene.points.means) == 0
+    assert scene.photos.at(1, 1).shape == (HEIGHT, WIDTH, 3)
+
+
 def test_triangulated_points_lie_on_what_the_file_has() -> None:
     pytest.importorskip("pycolmap", reason="pycolmap is not installed")
     found = load_scene(DataConfig(path=ROOM, points="triangulation")).points

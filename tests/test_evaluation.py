@@ -7,12 +7,10 @@ from mixtures import mixture
 from torch import Tensor
 from torch.testing import assert_close
 
+from moegs.data.points import NONE
 from moegs.data.scene import Scene
 from moegs.evaluation import evaluate, oracle
-from moegs.gaussians import Points
 from moegs.mixture import Mixture
-
-NO_POINTS = Points(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0))
 
 
 class Rendered:
@@ -33,7 +31,7 @@ def made() -> Mixture:
 
 
 def test_the_expert_that_is_right_scores_best_and_the_oracle_no_worse(made: Mixture) -> None:
-    scores = evaluate(made, Scene(made.rig, Rendered(made, 1), NO_POINTS))
+    scores = evaluate(made, Scene(made.rig, Rendered(made, 1), NONE))
     assert scores.pictures == 6
     # Rounding to 1/255 leaves an error of 1/12 of a step squared: 58.9 dB.
     assert scores.experts["key"].psnr > 55
@@ -46,7 +44,7 @@ def test_the_expert_that_is_right_scores_best_and_the_oracle_no_worse(made: Mixt
 
 def test_progress_counts_every_picture(made: Mixture) -> None:
     heard: list[tuple[int, int]] = []
-    scene = Scene(made.rig, Rendered(made, 0), NO_POINTS)
+    scene = Scene(made.rig, Rendered(made, 0), NONE)
     evaluate(made, scene, "train", every=3, on_picture=lambda done, of: heard.append((done, of)))
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
@@ -61,4 +59,17 @@ def test_another_data_set_is_refused(made: Mixture) -> None:
     other = mixture(("poly", "key"))
     other.rig.cameras[0].viewmat[0, 3] += 1
     with pytest.raises(ValueError, match="the cameras of the data are not those of the checkpoint"):
-        evaluate(made, Scene(other.rig, Rendered(other, 0), NO_POINTS))
+        evaluate(made, Scene(other.rig, Rendered(other, 0), NONE))
+
+
+def test_photos_of_another_size_are_refused(made: Mixture) -> None:
+    other = mixture(("poly", "key"), size=(24, 16))
+    told = "the pictures of the data are 24x16, those of the checkpoint 48x32; give the same downscale"
+    with pytest.raises(ValueError, match=told):
+        evaluate(made, Scene(other.rig, Rendered(other, 0), NONE))
+
+
+def test_an_expert_with_the_name_of_a_score_is_refused(made: Mixture) -> None:
+    named = Mixture(["poly", "oracle"], made.members, made.router, made.rig)
+    with pytest.raises(ValueError, match="an expert is called 'oracle', as a score is"):
+        evaluate(named, Scene(made.rig, Rendered(made, 0), NONE))

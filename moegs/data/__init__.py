@@ -24,9 +24,10 @@ FORMATS: dict[str, Callable[[DataConfig], Recording]] = {
 }
 
 
-def load_scene(config: DataConfig) -> Scene:
+def load_scene(config: DataConfig, with_points: bool = True) -> Scene:
     """The scene that `config` describes; its photos are decoded when they are asked for.
 
+    `with_points`: False where nothing is to be trained; then there are none, none are looked for, and bounds are 0.
     Raises ValueError in one line when files are missing, damaged or do not belong together, or the choices do not fit.
     """
     if config.format not in FORMATS:
@@ -51,6 +52,8 @@ def load_scene(config: DataConfig) -> Scene:
         for take, camera in zip(takes, cameras, strict=True)
     ]
     cache = photos.cached(rolls, config)
+    if not with_points:
+        return Scene(rig, cache, points.NONE)
     depths = [(take.near, take.far) for take in takes]
     start, box = points.start(rig, depths, cache, recording.points, config)
     return Scene(replace(rig, bounds=box), cache, start)

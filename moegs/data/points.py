@@ -17,6 +17,7 @@ from moegs.data.config import DataConfig
 from moegs.data.scene import Photos, Rig
 from moegs.gaussians import Points
 
+NONE = Points(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0))
 Depths = Sequence[tuple[float, float]]
 """Near and far of each camera of a rig, world units."""
 
