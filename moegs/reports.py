@@ -63,9 +63,26 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
         "time": f"{facts['frames']} frames at {facts['fps']:g} fps",
         "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
         "views": " ".join(facts["views"]),
-        **{str(key): str(value) for key, value in facts["provenance"].items()},
+        **_origin(facts["provenance"]),
+        **_held_out(facts["scores"]),
     }
     console.print(two_columns(rows))
+
+
+def _origin(provenance: dict[str, Any]) -> dict[str, str]:
+    """What a line can hold of where a checkpoint comes from; the settings of its training are in the JSON."""
+    rows = {str(key): str(value) for key, value in provenance.items() if isinstance(value, str | int)}
+    seconds = provenance.get("seconds")
+    return rows | ({"training": f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
+
+
+def _held_out(scores: dict[str, Any]) -> dict[str, str]:
+    """The stored PSNRs in one line, where there are any."""
+    match scores:
+        case {"split": str(split), "pictures": int(pictures), "mixture": {"psnr": float(psnr)}}:
+            return {"score": f"{psnr:.2f} dB on {pictures} pictures of the {split} split"}
+        case _:
+            return {}
 
 
 def two_columns(rows: dict[str, Any]) -> Table:
