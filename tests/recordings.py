@@ -61,3 +61,14 @@ def grey_planes(levels: list[int], chroma: tuple[int, int] = (128, 128)) -> byte
     """One flat yuv420p picture per luma level."""
     cb, cr = (np.full((HEIGHT // 2, WIDTH // 2), value, dtype=np.uint8).tobytes() for value in chroma)
     return b"".join(np.full((HEIGHT, WIDTH), level, dtype=np.uint8).tobytes() + cb + cr for level in levels)
+
+
+def write_grey_videos(root: Path, levels: list[int], *options: str, chroma: tuple[int, int] = (128, 128)) -> Path:
+    """A data set of one training camera and one held out, with flat grey frames of these luma levels."""
+    root.mkdir(exist_ok=True)
+    for camera in range(2):
+        planes = grey_planes(levels, chroma)
+        write_video(root / f"cam{camera:02}.mp4", planes, "yuv420p", *options)
+    np.save(root / "poses_bounds.npy", poses(2))
+    write_points(root / "points_0000.npz")
+    return root

@@ -1,0 +1,104 @@
+"""Points to start from: from files, at random, triangulated, or none."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recordings
+import torch
+from recordings import FAR, HEIGHT, NEAR, WIDTH
+from torch.testing import assert_close
+
+from moegs.data import DataConfig, load_scene
+from moegs.data.scene import Rig
+
+ROOM = Path(__file__).parent / "assets" / "room"
+
+
+def test_points_carry_the_time_of_their_frame(tiny: Path) -> None:
+    recordings.write_points(tiny / "points_0002.npz", count=7)
+    points = load_scene(DataConfig(path=tiny)).points
+    assert (points.times == 0).sum() == 20
+    assert (points.times == 0.5).sum() == 7
+    assert torch.equal(points.colors, torch.tensor([1.0, 0, 0]).expand(27, 3))
+    later = load_scene(DataConfig(path=tiny, start=2)).points
+    assert torch.equal(later.times, torch.zeros(7))
+
+
+def test_points_from_ply(tiny: Path) -> None:
+    from plyfile import PlyData, PlyElement
+
+    rows = np.array([(0, 0, 2, 0, 255, 0), (0.1, 0, 3, 0, 255, 0)], dtype="f4,f4,f4,u1,u1,u1")
+    rows.dtype.names = ("x", "y", "z", "red", "green", "blue")
+    PlyData([PlyElement.describe(rows, "vertex")]).write(str(tiny / "cloud.ply"))
+    points = load_scene(DataConfig(path=tiny, points_file=tiny / "cloud.ply")).points
+    assert_close(points.means, torch.tensor([[0.0, 0, 2], [0.1, 0, 3]]))
+    assert torch.equal(points.colors, torch.tensor([[0.0, 1, 0]] * 2))
+
+
+def test_points_that_no_training_camera_sees_are_left_out(tiny: Path) -> None:
+    seen = [[0, 0, 2.0], [0.1, 0, 4.9]]
+    unseen = [[0, 0, 0.9], [0, 0, 5.1], [0, 0, -2], [3, 0, 2], [np.nan, 0, 2]]  # by near, far, behind, aside, no place
+    np.savez(tiny / "points_0000.npz", xyz=np.array(seen + unseen), rgb=np.zeros((7, 3), np.uint8))
+    assert_close(load_scene(DataConfig(path=tiny)).points.means, torch.tensor(seen))
+
+
+def in_a_training_view(means: torch.Tensor, rig: Rig) -> torch.Tensor:
+    seen = torch.zeros(len(means), dtype=torch.bool)
+    for number in rig.train:
+        camera = rig.cameras[number]
+        x, y, z = (means @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]).unbind(1)
+        u, v = camera.K[0, 0] * x / z + camera.K[0, 2], camera.K[1, 1] * y / z + camera.K[1, 2]
+        slack = 1e-3  # float32
+        inside = (u > -slack) & (u < WIDTH + slack) & (v > -slack) & (v < HEIGHT + slack)
+        seen |= inside & (z > NEAR - slack) & (z < FAR + slack)
+    return seen
+
+
+def test_random_points_fill_what_the_cameras_see(tiny: Path) -> None:
+    scene = load_scene(DataConfig(path=tiny, random_points=500))
+    points = scene.points
+    assert len(points.means) == 520
+    assert in_a_training_view(points.means, scene.rig).all()
+    assert torch.equal(points.colors[20:], torch.tensor([1.0, 0, 0]).expand(500, 3))  # of the nearest file point
+    assert float(points.times[20:].min()) >= 0
+    assert float(points.times[20:].max()) < 1
+    assert float(points.times[20:].std()) > 0.2  # uniform: 0.29
+    again, other = (load_scene(DataConfig(path=tiny, random_points=500, seed=seed)).points for seed in (0, 1))
+    assert torch.equal(again.means, points.means)
+    assert not torch.equal(other.means, points.means)
+
+
+def test_random_points_alone_have_the_colour_of_their_pixel_at_their_time(tiny: Path) -> None:
+    scene = load_scene(DataConfig(path=tiny, points="none", random_points=100))
+    red, green, blue = (scene.points.colors * 255).round().unbind(1)
+    assert set(red.tolist()) == {10.0, 20.0}  # the training cameras
+    assert torch.equal(green, 10 * (scene.points.times * 4).floor())
+    assert (blue == 50).all()
+    assert (scene.rig.bounds[1] > scene.rig.bounds[0]).all()
+
+
+def test_without_points_the_ways_to_get_some_are_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tiny / "points_0000.npz").unlink()
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    told = r"no points to start from.*data\.points_file, pip install 'moegs\[colmap\]'.*data\.random_points"
+    for source in ("auto", "file", "triangulation"):
+        with pytest.raises(ValueError, match=told):
+            load_scene(DataConfig(path=tiny, points=source))  # type: ignore[arg-type]
+
+
+def test_who_needs_no_points_is_not_asked_for_any(tiny: Path) -> None:
+    (tiny / "points_0000.npz").unlink()
+    scene = load_scene(DataConfig(path=tiny), with_points=False)
+    assert len(scene.points.means) == 0
+    assert scene.photos.at(1, 1).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_triangulated_points_lie_on_what_the_file_has() -> None:
+    pytest.importorskip("pycolmap", reason="pycolmap is not installed")
+    found = load_scene(DataConfig(path=ROOM, points="triangulation")).points
+    known = load_scene(DataConfig(path=ROOM)).points
+    nearest = torch.cdist(found.means, known.means).amin(1)
+    assert len(found.means) > 500
+    assert float(nearest.median()) < 0.1  # the room is 5 wide; other features are found, on the same surfaces
