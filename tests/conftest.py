@@ -1,13 +1,10 @@
-"""What tests share: which backends there are and the one place that skips the GPU's; a data set of pictures."""
+"""What tests share: the backend to run on; a data set of pictures."""
 
 from pathlib import Path
 
 import pytest
 import recordings
-import torch
-
-no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-BACKENDS = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, no_gpu])]
+from backends import BACKENDS
 
 
 @pytest.fixture(params=BACKENDS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import no_gpu
+from backends import no_gpu
 from scenes import FIELDS, blobs, draw, learnable, tilted
 from torch import Tensor
 from torch.testing import assert_close

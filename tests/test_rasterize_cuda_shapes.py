@@ -10,7 +10,7 @@ import pytest
 import reference
 import scenes
 import torch
-from conftest import no_gpu
+from backends import no_gpu
 from scenes import FIELDS, blobs, pinhole, tilted
 from torch.testing import assert_close
 
