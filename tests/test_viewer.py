@@ -1,10 +1,12 @@
 """The viewer as a whole, over a real socket, seen by a tab that is no browser."""
 
+import gzip
 import io
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import cv2
 import numpy as np
@@ -53,6 +55,16 @@ def start(mixture: Mixture) -> Camera:
 
 def far_from(picture: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(picture.astype(float) - other).mean())
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_the_page_has_our_title(port: int, encoding: str) -> None:
+    with urlopen(Request(f"http://127.0.0.1:{port}/", headers={"Accept-Encoding": encoding}), timeout=20) as answer:
+        body = answer.read()
+        assert answer.headers["Content-Encoding"] == encoding
+    html = gzip.decompress(body) if encoding == "gzip" else body
+    assert html.count(b"<title>MoE-GS</title>") == 1
+    assert html.rstrip().endswith(b"</html>"), "nothing is cut off"
 
 
 def test_the_resting_picture_is_what_draw_gives_to_the_bit(tab: BrowserTab, mixture: Mixture) -> None:

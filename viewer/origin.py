@@ -2,13 +2,15 @@
 
 import http
 import ipaddress
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import websockets.asyncio.server
+from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+Answer = Callable[[ServerConnection, Request], Response | None]
+"""How a server answers a request: None lets it become a websocket."""
 
 
 def is_loopback(host: str | None) -> bool:
@@ -38,25 +40,12 @@ def allowed(headers: Headers, bound_to_loopback: bool) -> bool:
     return is_loopback(page.hostname) if bound_to_loopback else page.netloc == host
 
 
-@contextmanager
-def own_pages_only(bound_to_loopback: bool) -> Iterator[None]:
-    """Makes servers that viser starts within the block refuse foreign pages with status 403.
+def own_pages_only(answer: Answer, bound_to_loopback: bool) -> Answer:
+    """`answer`, but status 403 for foreign pages."""
 
-    viser has no option for it, but calls `websockets.asyncio.server.serve` with a check of requests, to which this adds
-    its own.
-    """
-    original = websockets.asyncio.server.serve
+    def guarded(connection: ServerConnection, request: Request) -> Response | None:
+        if not allowed(request.headers, bound_to_loopback):
+            return connection.respond(http.HTTPStatus.FORBIDDEN, "moegs: this page may not connect\n")
+        return answer(connection, request)
 
-    def guarded(*args: Any, process_request: Any, **options: Any) -> Any:
-        def check(connection: Any, request: Any) -> Any:
-            if not allowed(request.headers, bound_to_loopback):
-                return connection.respond(http.HTTPStatus.FORBIDDEN, "moegs: this page may not connect\n")
-            return process_request(connection, request)
-
-        return original(*args, process_request=check, **options)
-
-    websockets.asyncio.server.serve = guarded  # type: ignore[assignment, misc]
-    try:
-        yield
-    finally:
-        websockets.asyncio.server.serve = original  # type: ignore[misc]
+    return guarded

@@ -1,18 +1,26 @@
 """Page: the web server with a page that says what is being done, open before anything heavy is imported."""
 
 import contextlib
+import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
 
 import rich
 import viser
+import websockets.asyncio.server
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
 
-from viewer.origin import is_loopback, own_pages_only
+from viewer.origin import Answer, is_loopback, own_pages_only
 from viewer.placeholder import placeholder
 
 PORTS_TRIED = 100
 """How many ports are tried, from the one that was asked for upwards."""
+TITLE = "MoE-GS"
+"""Of the browser's tab and of the panel."""
 BRAND = (0, 88, 150)
 
 Listener = Callable[[viser.ClientHandle], None]
@@ -24,8 +32,8 @@ class Page:
     def __init__(self, host: str, port: int) -> None:
         """Opens it at `host` and the first free port from `port` on; raises ValueError where there is none."""
         self.host, self.port = host, free_port(host, port)
-        with _silence(), own_pages_only(is_loopback(host)):
-            self.server = viser.ViserServer(host=host, port=self.port, label="MoE-GS", verbose=False)
+        with _silence(), _answering(lambda answer: own_pages_only(_titled(answer), is_loopback(host))):
+            self.server = viser.ViserServer(host=host, port=self.port, label=TITLE, verbose=False)
         self.server.gui.configure_theme(
             dark_mode=True, show_logo=False, show_share_button=False, brand_color=BRAND, control_width="medium"
         )
@@ -105,6 +113,45 @@ def free_port(host: str, port: int) -> int:
 def _hold(client: viser.ClientHandle, text: str) -> None:
     camera = client.camera
     client.scene.set_background_image(placeholder(camera.image_width, camera.image_height, f"{text} ..."))
+
+
+@contextlib.contextmanager
+def _answering(wrap: Callable[[Answer], Answer]) -> Iterator[None]:
+    """Puts `wrap` around how servers that viser starts within the block answer requests.
+
+    viser has no option for it, but calls `websockets.asyncio.server.serve` with its own way to answer.
+    """
+    original = websockets.asyncio.server.serve
+
+    def serve(*args: Any, process_request: Answer, **options: Any) -> Any:
+        return original(*args, process_request=wrap(process_request), **options)
+
+    websockets.asyncio.server.serve = serve  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        websockets.asyncio.server.serve = original  # type: ignore[misc]
+
+
+def _titled(answer: Answer) -> Answer:
+    """`answer`, but with our title in the page."""
+
+    def titled(connection: ServerConnection, request: Request) -> Response | None:
+        response = answer(connection, request)
+        if response is not None and response.headers.get("Content-Type", "").startswith("text/html"):
+            response.body = _with_title(bytes(response.body), response.headers.get("Content-Encoding") == "gzip")
+            del response.headers["Content-Length"]
+            response.headers["Content-Length"] = str(len(response.body))
+        return response
+
+    return titled
+
+
+@lru_cache(maxsize=2)
+def _with_title(body: bytes, zipped: bool) -> bytes:
+    plain = gzip.decompress(body) if zipped else body
+    ours = plain.replace(b"<title>Viser</title>", f"<title>{TITLE}</title>".encode(), 1)
+    return gzip.compress(ours) if zipped else ours
 
 
 @contextlib.contextmanager
