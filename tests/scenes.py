@@ -13,6 +13,7 @@ from moegs.gaussians import Gaussians
 from moegs.rasterize import Layer, RenderResult, rasterize
 
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
+PICTURES = ("images", "features", "alphas", "depths")
 
 
 def pinhole(width: int, height: int) -> Camera:
@@ -63,3 +64,21 @@ def draw(layers: Sequence[Layer], camera: Camera, backend: str) -> RenderResult:
     result = rasterize(moved, camera.to(backend), backend=backend)  # type: ignore[arg-type]
     pictures = ("images", "features", "alphas", "depths")
     return replace(result, **{f.name: getattr(result, f.name).cpu() for f in fields(result) if f.name in pictures})
+
+
+def featured(n: int, seed: int, channels: int = 2, degree: int = 1, **options: object) -> Layer:
+    """A layer of blobs with feature channels over coloured backgrounds."""
+    generator = torch.Generator().manual_seed(seed + 1000)
+    return Layer(
+        blobs(n, seed, degree),
+        features=torch.randn(n, channels, generator=generator),
+        background=torch.rand(3, generator=generator),
+        feature_background=torch.rand(channels, generator=generator),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def scalar(pictures: list[Tensor]) -> Tensor:
+    """A sum of all pictures with weights drawn once, so that no two errors cancel."""
+    generator = torch.Generator().manual_seed(77)
+    return sum((p * torch.randn(p.shape, generator=generator).to(p)).sum() for p in pictures)  # type: ignore[return-value]
