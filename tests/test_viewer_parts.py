@@ -76,6 +76,9 @@ class TestPlayback:
         assert film().seek(1000, 0.0).frame(5.0) == 299
         assert film().play(0.0).seek(-4, 1.0).frame(2.0) == pytest.approx(30)
 
+    def test_a_film_of_one_frame_stands(self) -> None:
+        assert not Playback(Timeline(1, 30.0)).play(0.0).playing
+
 
 class TestResolution:
     def test_the_cost_model_finds_a_and_b(self) -> None:
@@ -215,6 +218,20 @@ class TestWorker:
         until(lambda: tab.frames)
         worker.close()
         assert [str(error) for error in tab.errors] == ["broken"]
+
+    def test_a_tab_that_cannot_say_what_it_wants_is_told_why_and_asked_again(
+        self, tab: FakeTab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def confused() -> Order:
+            raise RuntimeError("no such camera")
+
+        monkeypatch.setattr(tab, "order", confused)
+        worker = self.run(tab, lambda shot: None)
+        until(lambda: tab.errors)
+        monkeypatch.undo()
+        until(lambda: tab.frames)
+        worker.close()
+        assert str(tab.errors[0]) == "no such camera"
 
     def test_it_ends_with_its_tab(self, tab: FakeTab) -> None:
         tab.gone = True

@@ -39,7 +39,12 @@ class Playback:
         return self.playing and not self.loop and self.frame(now) >= self.last
 
     def play(self, now: float) -> "Playback":
-        """Runs from here, or from the first frame where it stands on the last and does not loop."""
+        """Runs from here, or from the first frame where it stands on the last and does not loop.
+
+        A film of one frame stands.
+        """
+        if self.last == 0:
+            return self
         frame = self.frame(now)
         return replace(self, start=0.0 if frame >= self.last and not self.loop else frame, since=now)
 

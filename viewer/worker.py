@@ -120,18 +120,19 @@ class Worker(threading.Thread):
         sharp = False
         while not self._closed:
             seen = self._news
-            order = self._tab.order()
-            if order is None or (order.key == done and (order.moving or sharp)):
-                self._wait(seen, POLL if order is not None and order.moving else None)
-                continue
-            done, sharp = order.key, not order.moving
             try:
+                order = self._tab.order()
+                if order is None or (order.key == done and (order.moving or sharp)):
+                    self._wait(seen, POLL if order is not None and order.moving else None)
+                    continue
+                done, sharp = order.key, not order.moving
                 self._serve(order)
             except Closed:
                 return
             except Exception as error:  # whatever a render raises: the page says it, and the next one may work
                 sharp = True
                 self._tab.fail(error)
+                self._wait(seen, POLL)
 
     def _serve(self, order: Order) -> None:
         camera = order.shot.camera
