@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import cv2
@@ -18,7 +20,7 @@ from PIL import Image
 
 from moegs import export, views
 from moegs.cameras import Camera
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, MixtureRender
 from moegs.views import Shot
 from viewer.app import App
 from viewer.page import Page
@@ -103,6 +105,29 @@ def test_playing_runs_and_a_pause_stands_on_a_whole_frame(tab: BrowserTab) -> No
     tab.next_picture(lambda: tab.command("Play or pause"))
     frame = tab.html("clock").split("frame <b>")[1].split("<")[0]
     assert tab.widgets[tab.widget("Frame")]["value"] == int(frame)
+
+
+def test_a_change_while_it_plays_does_not_throw_the_slider_back(
+    tab: BrowserTab, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render, drawing, go = mixture.render, threading.Event(), threading.Event()
+
+    def held(*arguments: Any, **options: Any) -> MixtureRender:
+        drawing.set()
+        assert go.wait(20)
+        return render(*arguments, **options)
+
+    slider = tab.widgets[tab.widget("Frame")]
+    tab.command("Play or pause")
+    tab.wait(lambda: slider["value"] > 0)
+    monkeypatch.setattr(mixture, "render", held)
+    assert drawing.wait(20)
+    stands = slider["value"]
+    tab.set("", "mute", nth=0)
+    tab.wait(lambda: "muted" in tab.html("expert"))
+    assert slider["value"] == stands
+    go.set()
+    tab.command("Play or pause")
 
 
 def test_mute_and_solo_show_what_is_left(tab: BrowserTab, mixture: Mixture) -> None:

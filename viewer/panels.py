@@ -63,11 +63,12 @@ class Panel:
 
     def sync(self, state: ViewState) -> None:
         """Brings every widget to `state`."""
+        playing = state.playback.playing
         for handle, read in self._bound:
-            handle.value = read(state)
+            if not (playing and handle is self._slider):  # it follows the pictures then
+                handle.value = read(state)
         for number, row in enumerate(self._experts):
             _set(row, markup.expert(self._mixture, number, state))
-        playing = state.playback.playing
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
         self._pixel.visible = state.picked is not None

@@ -43,7 +43,8 @@ class Session:
         self._arrivals: deque[float] = deque(maxlen=60)
         self._told = 0.0
         self._failed = False
-        self._job: Job | None = None
+        self._video: Job | None = None
+        self._photos: list[Job] = []
         self._state = ViewState.of(studio.mixture)
         self._pose: Pose | None = None
         self._worker = Worker(self, studio.draw)
@@ -67,7 +68,7 @@ class Session:
 
     def threads(self) -> list[threading.Thread]:
         """Those that may still be drawing."""
-        return [self._worker, *([] if self._job is None else [self._job])]
+        return [self._worker, *self._photos, *([] if self._video is None else [self._video])]
 
     def change(self, change: Change, moving: bool = False) -> None:
         """Takes over what `change` makes of the state; `moving`: more of it is likely to follow at once."""
@@ -135,7 +136,8 @@ class Session:
                 format="png" if lossless else "jpeg",
                 jpeg_quality=JPEG_STILL if frame.sharp else JPEG_MOVING,
             )
-            self._panel.show_time(state, state.timeline.frame(frame.shot.t))
+            with self._lock:  # a pause while this was drawn must not be followed by an older frame number
+                self._panel.show_time(self._state, state.timeline.frame(frame.shot.t))
             if self._failed:
                 self._panel.show_error(None)
                 self._failed = False
@@ -152,12 +154,14 @@ class Session:
     def photograph(self) -> None:
         """Makes a screenshot of the chosen size and offers it."""
         shot = self._export_shot()
-        Job(lambda advance: exports.screenshot(self._studio.draw, shot), lambda percent: None, self._offer).start()
+        job = Job(lambda advance: exports.screenshot(self._studio.draw, shot), lambda percent: None, self._offer)
+        job.start()
+        self._photos = [*(photo for photo in self._photos if photo.is_alive()), job]
 
     def record(self) -> None:
         """Makes the turntable video and offers it."""
         with self._lock:
-            if self._job is not None and self._job.is_alive():
+            if self._video is not None and self._video.is_alive():
                 return
             shot, options, studio = self._export_shot(), self._state.export, self._studio
 
@@ -165,13 +169,14 @@ class Session:
                 return exports.turntable(studio.mixture, studio.draw, shot, options, advance)
 
             self._panel.show_progress(0.0)
-            self._job = Job(make, self._panel.show_progress, self._recorded)
-            self._job.start()
+            video = Job(make, self._panel.show_progress, self._recorded)
+            video.start()
+            self._video = video
 
     def cancel(self) -> None:
         """Stops the video in the making."""
-        if self._job is not None:
-            self._job.cancel()
+        if self._video is not None:
+            self._video.cancel()
 
     def _recorded(self, made: Download | Exception) -> None:
         self._panel.show_progress(None)
@@ -236,9 +241,9 @@ class Session:
             return
         self._told = now
         recent = [at for at in self._arrivals if now - at < 1.0]
-        rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 2 and not frame.sharp else None
+        rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 1 / max(frame.seconds, 1e-3)
         total = sum(len(expert) for expert in self._studio.mixture.members)
-        self._panel.show_statistics(markup.statistics(frame, rate, total))
+        self._panel.show_statistics(markup.statistics(frame, None if frame.sharp else rate, total))
 
     def _await_arrival(self) -> None:
         """Waits until the browser has taken the picture: it answers a question that was sent after it."""
