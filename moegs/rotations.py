@@ -35,7 +35,8 @@ def matrix(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
 def directed(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
     """`quats`, with "no rotation" where all four numbers are 0: a direction in every row."""
     none = (quats == 0).all(dim=1, keepdim=True)
-    return torch.where(none, quats.new_tensor([1.0, 0.0, 0.0, 0.0]), quats)
+    unturned = torch.eye(1, 4, dtype=quats.dtype, device=quats.device)  # made on the device: a list would be waited for
+    return torch.where(none, unturned, quats)
 
 
 def from_matrix(matrices: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 4"]:
