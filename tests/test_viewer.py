@@ -157,6 +157,9 @@ def test_a_click_reads_the_tensors_at_that_pixel_and_follows_time(tab: BrowserTa
     assert "column <b>20</b>, row <b>30</b>" in tab.html("reading")
     assert f"{float(render.gates[0, 30, 20]):.1%}" in tab.html("reading")
     assert f"{float(render.logits[1, 30, 20]):.3f}" in tab.html("reading")
+    red, green, blue = ((255 * render.images[0, 30, 20].clamp(0, 1)) + 0.5).int().tolist()
+    assert f"{red}&nbsp;{green}&nbsp;{blue}" in tab.html("reading")
+    assert f">{float(render.depths[0, 30, 20, 0]):#.3g}<" in tab.html("reading")
     tab.next_picture(lambda: tab.set("Frame", 4))
     later = views.draw(mixture, Shot(start(mixture), mixture.rig.timeline.t(4))).render
     assert f"{float(later.logits[1, 30, 20]):.3f}" in tab.html("reading")
@@ -227,6 +230,27 @@ def test_a_cancelled_video_is_not_kept(tab: BrowserTab) -> None:
     tab.wait(lambda: any("Cancelled" in note for note in tab.notes), 60)
     assert tab.files == {}
     assert not tab.widgets[tab.widget("Cancel")]["visible"]
+
+
+@pytest.fixture
+def lonely() -> Iterator[int]:
+    page = Page("127.0.0.1", 0)
+    app = App(page, viewing.mixture(("poly",)))
+    yield page.port
+    assert app.close()
+    page.close()
+
+
+def test_one_expert_without_a_router_is_shown_too(lonely: int) -> None:
+    with BrowserTab(lonely, *SIZE) as tab:
+        tab.next_picture()
+        assert tab.widgets[tab.widget("View")]["options"] == ["rgb", "expert:poly", "depth", "alpha"]
+        assert "Muted share" not in {props.get("label") for props in tab.widgets.values()}
+        tab.next_picture(lambda: tab.click(0.5, 0.5))
+        assert "100.0%" in tab.html("reading")
+        assert "60 Gaussians" in tab.html("expert")
+        tab.next_picture(lambda: tab.set("", "mute", nth=0))
+        assert "<b>muted</b> &middot; 60" in tab.html("expert")
 
 
 def test_a_shot_survives_json(mixture: Mixture) -> None:

@@ -8,9 +8,9 @@ from moegs.cameras import Camera
 from moegs.mixture import Mixture
 
 
-def mixture() -> Mixture:
-    """Two experts, six frames, three cameras, the first held out."""
-    made = mixtures.mixture()
+def mixture(kinds: tuple[str, ...] = ("poly", "key")) -> Mixture:
+    """Two experts, or others, six frames, three cameras, the first held out."""
+    made = mixtures.mixture(kinds)
     made.rig = replace(made.rig, cameras=tuple(map(_off_centre, made.rig.cameras)))
     return made
 

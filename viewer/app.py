@@ -73,8 +73,9 @@ def summary(path: Path, loaded: Checkpoint) -> str:
     rig, timeline = mixture.rig, mixture.rig.timeline
     members = zip(mixture.names, mixture.members, strict=True)
     lines = [f"  {name:<12} {member.config.kind:<12} {len(member):>9,} Gaussians" for name, member in members]
+    experts = "1 expert" if len(lines) == 1 else f"{len(lines)} experts"
     return "\n".join([
-        f"{path}: {len(mixture.names)} experts, {timeline.frames} frames at {timeline.fps:g} frames/s, "
+        f"{path}: {experts}, {timeline.frames} frames at {timeline.fps:g} frames/s, "
         f"{len(rig.train)} training and {len(rig.test)} test cameras, on {mixture.device}",
         *lines,
     ])  # fmt: skip

@@ -65,19 +65,19 @@ def clock(state: ViewState, frame: float) -> str:
 def expert(mixture: Mixture, number: int, state: ViewState) -> str:
     """One expert: colour, name, kind, number of Gaussians, and whether it is muted or solo.
 
-    It has hardly a height of its own: it lies where the buttons that follow it would have their label.
+    It lies beside the buttons that follow it, where they would have their label, and so has little height of its own.
     """
     member = mixture.members[number]
     live = state.active is None or state.active[number]
     word = "solo" if state.soloed[number] else "" if live else "muted"
     count = f"{len(member):,}"
+    last = f"<b>{word}</b> &middot; {count}" if word else f'<span style="{FAINT}">{count} Gaussians</span>'
     return (
-        f'<div data-moegs="expert" style="height:0.5em;position:relative">'
+        f'<div data-moegs="expert" style="height:1.5em;position:relative">'
         f'<div style="position:absolute;left:0.85em;top:0.5em;width:7.2em;font-size:0.8em;line-height:1.3;'
         f'white-space:nowrap;overflow:hidden;text-overflow:ellipsis;opacity:{1 if live else 0.6}">'
         f"{swatch(expert_color(number), not live)}<b>{escape(mixture.names[number])}</b><br>"
-        f'<span style="font-size:0.85em">{f"<b>{word}</b> &middot; " if word else ""}'
-        f"<span style='{FAINT}'>{count if word else f'{escape(member.config.kind)} &middot; {count}'}</span></span>"
+        f'<span style="font-size:0.85em"><span style="{FAINT}">{escape(member.config.kind)}</span><br>{last}</span>'
         "</div></div>"
     )
 
@@ -85,18 +85,18 @@ def expert(mixture: Mixture, number: int, state: ViewState) -> str:
 def reading(reading: Reading, live: tuple[bool, ...] | None, pixel: tuple[int, int]) -> str:
     """The numbers of every expert at one pixel; `pixel` is its column and row in the picture at the canvas's size."""
     head = "".join(
-        f'<th style="{NUMBER};font-weight:400;{FAINT}">{text}</th>' for text in ("gate", "logit", "", "depth")
+        f'<th style="{NUMBER};font-weight:400;{FAINT}">{text}</th>' for text in ("gate", "logit", "colour", "depth")
     )
     rows = "".join(
         f"<tr><td>{swatch(expert_color(e), live is not None and not live[e])}{escape(row.name)}</td>"
         f'<td style="{NUMBER}"><b>{row.gate:.1%}</b></td><td style="{NUMBER}">{row.logit:.3f}</td>'
-        f'<td style="{NUMBER}">{swatch(_eight_bit(row.color))}</td>'
+        f'<td style="{NUMBER}">{_color(row.color)}</td>'
         f'<td style="{NUMBER}">{_depth(row.depth)}</td></tr>'
         for e, row in enumerate(reading.experts)
     )
     total = (
         f"<tr><td>mixture</td><td></td><td></td>"
-        f'<td style="{NUMBER}">{swatch(_eight_bit(reading.color))}</td>'
+        f'<td style="{NUMBER}">{_color(reading.color)}</td>'
         f'<td style="{NUMBER}">{_depth(reading.depth)}</td></tr>'
     )
     return (
@@ -106,9 +106,9 @@ def reading(reading: Reading, live: tuple[bool, ...] | None, pixel: tuple[int, i
 
 
 def _depth(depth: float) -> str:
-    return f"{depth:.3g}" if depth > 0 else "&ndash;"
+    return f"{depth:#.3g}".rstrip(".") if depth > 0 else "&ndash;"
 
 
-def _eight_bit(color: tuple[float, float, float]) -> tuple[int, int, int]:
+def _color(color: tuple[float, float, float]) -> str:
     red, green, blue = (int(min(max(value, 0.0), 1.0) * 255 + 0.5) for value in color)
-    return red, green, blue
+    return f"{swatch((red, green, blue))}{red}&nbsp;{green}&nbsp;{blue}"

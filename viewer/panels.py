@@ -11,7 +11,7 @@ from viewer import controls, markup
 from viewer.controls import Choice, Control, FrameSlider, Number, Switch
 from viewer.state import ViewState
 
-PIXEL_WIDTH = 300
+PIXEL_WIDTH = 340
 """Of the panel with one pixel's numbers, in the browser's pixels."""
 
 Change = Callable[[ViewState, float], ViewState]
@@ -49,7 +49,8 @@ class Panel:
             self._add_cameras(state)
         with gui.add_folder("Experts"):
             self._experts = [self._add_expert(number, state) for number in range(len(mixture.names))]
-            self._add_controls(controls.MUTING, state)
+            if len(mixture.names) > 1:  # else there is nobody to take over a muted share
+                self._add_controls(controls.MUTING, state)
         with gui.add_folder("Export", expand_by_default=False):
             self._add_export(state)
         self._pixel = gui.add_panel(visible=False)

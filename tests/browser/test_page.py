@@ -76,6 +76,10 @@ def test_a_picture_arrives(page: Page) -> None:
     expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 120 Gaussians drawn")
 
 
+def test_its_tab_has_our_name(page: Page) -> None:
+    expect(page).to_have_title("MoE-GS")
+
+
 def test_the_time_slider_changes_it(page: Page) -> None:
     changed(page, lambda: page.get_by_role("textbox").first.fill("4"))  # beside the slider
     expect(page.locator("[data-moegs=clock]")).to_contain_text("frame 4")
