@@ -46,8 +46,14 @@ def write(run: TrainConfig, path: Path) -> None:
 
 
 def difference(ours: TrainConfig, path: Path) -> str | None:
-    """The first key in which the config at `path` is not ours, as "key: theirs there, ours here"; None when equal."""
-    theirs = yaml.safe_load(path.read_text())
+    """The first key in which the config at `path` is not ours, as "key: theirs there, ours here"; None when equal.
+
+    Raises ValueError when it is no YAML.
+    """
+    try:
+        theirs = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}); remove it or choose another") from None
     flat_ours, flat_theirs = _flat(config.dump(ours)), _flat(theirs)
     for key in {**flat_ours, **flat_theirs}:
         if flat_ours.get(key) != flat_theirs.get(key):

@@ -1,5 +1,6 @@
 """A run's events as progress bars in a terminal, or as a plain line now and then where there is none."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ class Reporter:
             self.bars.update(self.tasks[event.name], completed=event.step, state=state)
             return
         now = time.monotonic()
-        if event.step < event.steps and now - self.printed.get(event.name, 0.0) < LINE_SECONDS:
+        if event.step < event.steps and now - self.printed.get(event.name, -math.inf) < LINE_SECONDS:
             return
         self.printed[event.name] = now
         left = event.seconds / event.step * (event.steps - event.step)
