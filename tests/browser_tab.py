@@ -45,7 +45,7 @@ class BrowserTab:
         self._socket.close()
         self._reader.join(5)
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def wait(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """What `condition` gives once it gives something true; fails after `seconds`."""
         deadline = time.monotonic() + seconds
         with self._news:
@@ -54,7 +54,7 @@ class BrowserTab:
                 self._news.wait(0.1)
         return found
 
-    def next_picture(self, act: Callable[[], None] = lambda: None, quiet: float = 0.5) -> np.ndarray:
+    def next_picture(self, act: Callable[[], None] = lambda: None, quiet: float = 0.8) -> np.ndarray:
         """The picture that stands after `act`, once none has come for `quiet` seconds."""
         seen = len(self.pictures)
         act()

@@ -143,14 +143,14 @@ class FakeTab:
         if self.gone:
             raise Closed
         self.frames.append(frame)
-        self.arrived.wait(5)
+        self.arrived.wait(30)
 
     def fail(self, error: Exception) -> None:
         self.errors.append(error)
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -236,7 +236,7 @@ class TestWorker:
     def test_it_ends_with_its_tab(self, tab: FakeTab) -> None:
         tab.gone = True
         worker = self.run(tab, lambda shot: None)
-        worker.join(5)
+        worker.join(30)
         assert not worker.is_alive()
 
     def test_turns_are_taken_in_the_order_of_asking(self) -> None:
@@ -247,7 +247,7 @@ class TestWorker:
             while not stop.is_set():
                 with turns.turn():
                     heard.append("greedy")
-                    time.sleep(0.01)
+                    until(lambda: len(turns._waiting) > 1 or stop.is_set())
 
         thread = threading.Thread(target=greedy)
         thread.start()
