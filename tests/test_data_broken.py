@@ -97,6 +97,18 @@ def test_a_frame_of_another_size_is_told_when_it_is_read(tiny: Path) -> None:
         load_scene(DataConfig(path=tiny)).photos.at(1, 0)
 
 
+def test_cameras_that_do_not_begin_together_are_told(tiny: Path) -> None:
+    (tiny / "cam01" / "0000.png").unlink()
+    told = r"tiny: camera 'cam01' begins with frame 1, but 'cam00' with frame 0; give all cameras the same frames"
+    with pytest.raises(ValueError, match=told):
+        load_scene(DataConfig(path=tiny, end=3))
+
+
+def test_what_lies_behind_the_end_may_be_missing(tiny: Path) -> None:
+    (tiny / "cam01" / "0002.png").unlink()
+    assert load_scene(DataConfig(path=tiny, end=2)).rig.timeline.frames == 2
+
+
 def test_fewer_frames_suffice_when_end_says_so(tiny: Path) -> None:
     (tiny / "cam01" / "0003.png").unlink()
     assert load_scene(DataConfig(path=tiny, end=3)).rig.timeline.frames == 3

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,28 +55,44 @@ class Folder:
             yield picture
 
 
-def open_folder(path: Path, background: Color) -> Folder:
-    """The numbered pictures in `path`.
+def open_folder(path: Path, background: Color, end: int | None) -> Folder:
+    """The numbered pictures in `path`, of which only so many are wanted as `end` says, from the first.
 
     Raises ValueError when there are none, or a number is missing or there twice.
     """
     numbered: dict[int, Path] = {}
     for picture in pictures_in(path):
-        digits = re.search(r"(\d+)$", picture.stem)
-        if not digits:
+        number = number_of(picture)
+        if number is None:
             raise ValueError(f"{picture}: no frame number in its name; name frames like 0000.png or take it away")
-        if other := numbered.get(int(digits[1])):
+        if other := numbered.get(number):
             raise ValueError(f"{path}: '{other.name}' and '{picture.name}' are the same frame; remove one")
-        numbered[int(digits[1])] = picture
+        numbered[number] = picture
     if not numbered:
         raise ValueError(f"{path}: no frames in this folder; add pictures such as 0000.png")
-    missing = sorted(set(range(min(numbered), max(numbered))) - set(numbered))
+    return open_pictures(path, [numbered[number] for number in in_sequence(path, numbered, end)], background)
+
+
+def in_sequence(path: Path, numbers: Iterable[int], end: int | None) -> list[int]:
+    """`numbers`, rising, of which only so many are wanted as `end` says.
+
+    Raises ValueError, beginning with `path`, when one between them is missing.
+    """
+    ordered = sorted(numbers)
+    wanted = [number for number in ordered if end is None or number < ordered[0] + end]
+    missing = sorted(set(range(wanted[0], wanted[-1])) - set(wanted))
     if missing:
         raise ValueError(
-            f"{path}: {len(numbered)} frames up to {max(numbered)}, but frame {missing[0]} is missing; "
-            f"add it or set data.end to {missing[0] - min(numbered)}"
+            f"{path}: {len(ordered)} frames up to {ordered[-1]}, but frame {missing[0]} is missing; "
+            f"add it or set data.end to {missing[0] - ordered[0]}"
         )
-    return open_pictures(path, [numbered[number] for number in sorted(numbered)], background)
+    return wanted
+
+
+def number_of(path: Path) -> int | None:
+    """The number at the end of a name, before its suffix; None where there is none."""
+    digits = re.search(r"(\d+)$", path.stem)
+    return int(digits[1]) if digits else None
 
 
 def open_pictures(path: Path, pictures: Sequence[Path], background: Color) -> Folder:

@@ -1,12 +1,11 @@
 """Where in a data set's folder the frames of each camera lie."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from moegs.data import folder, video
 from moegs.data.config import DataConfig
-from moegs.data.folder import open_folder, open_pictures, pictures_in
+from moegs.data.folder import Folder, in_sequence, number_of, open_folder, open_pictures, pictures_in
 from moegs.data.footage import Footage
 from moegs.data.video import open_video
 
@@ -31,7 +30,8 @@ def footage(config: DataConfig, wanted: Wanted) -> dict[str, Footage]:
             return {name: open_video(path, config.color_matrix) for name, path in found.items()}
     for place in (config.path / "images", config.path / "frames", config.path):
         if found := _folders(place, wanted):
-            return {name: open_folder(path, config.background) for name, path in found.items()}
+            films = {name: open_folder(path, config.background, config.end) for name, path in found.items()}
+            return _same_start(place, films)
     for place in (config.path / "frames", config.path):
         if frames := _frame_folders(place):
             return _by_frame(frames, wanted, config)
@@ -49,36 +49,42 @@ def _folders(place: Path, wanted: Wanted) -> dict[str, Path]:
     return {name: path / "images" if (path / "images").is_dir() else path for name, path in found.items()}
 
 
-def _frame_folders(place: Path) -> list[Path]:
-    """Folders whose names end in a number, in the order of these."""
-    numbered = [
-        (int(digits[1]), path)
-        for path in (place.iterdir() if place.is_dir() else ())
-        if path.is_dir() and (digits := re.search(r"(\d+)$", path.name))
-    ]
-    return [path for _, path in sorted(numbered)]
-
-
-def _by_frame(frames: list[Path], wanted: Wanted, config: DataConfig) -> dict[str, Footage]:
-    """Raises ValueError when a camera's picture is missing in a frame, or a frame in between."""
-    numbers = [int(re.sub(r"^.*?(\d+)$", r"\1", path.name)) for path in frames]
-    missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
-    if missing:
+def _same_start(place: Path, films: dict[str, Folder]) -> dict[str, Footage]:
+    """`films`; raises ValueError when they do not begin with the same frame."""
+    firsts = {name: number_of(film.pictures[0]) for name, film in films.items()}
+    early, late = (choice(firsts, key=lambda name: firsts[name] or 0) for choice in (min, max))
+    if firsts[early] != firsts[late]:
         raise ValueError(
-            f"{frames[0].parent}: {len(frames)} folders of frames up to '{frames[-1].name}', but frame {missing[0]} "
-            f"is missing; add it or set data.end to {missing[0] - numbers[0]}"
+            f"{place}: camera '{late}' begins with frame {firsts[late]}, but '{early}' with frame {firsts[early]}; "
+            "give all cameras the same frames"
         )
-    pictures = {path: {file.stem: file for file in pictures_in(path) if wanted(file.stem)} for path in frames}
-    names = sorted(set().union(*pictures.values()))
-    for number, (path, there) in enumerate(pictures.items()):
-        absent = [name for name in names if name not in there]
-        if absent and (config.end is None or number < config.end):
+    return dict(films)
+
+
+def _frame_folders(place: Path) -> dict[int, Path]:
+    """Folders whose names end in a number, by this."""
+    inside = [path for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
+    return {number: path for path in inside if (number := number_of(path)) is not None}
+
+
+def _by_frame(frames: dict[int, Path], wanted: Wanted, config: DataConfig) -> dict[str, Footage]:
+    """Raises ValueError when a camera's picture is missing in a frame, or a frame in between."""
+    place = next(iter(frames.values())).parent
+    films: dict[str, list[Path]] = {}
+    for done, number in enumerate(in_sequence(place, frames, config.end)):
+        there = {file.stem: file for file in pictures_in(frames[number]) if wanted(file.stem)}
+        films = films or {name: [] for name in there}
+        absent = next(
+            (name for name in sorted(films.keys() | there.keys()) if name not in there or name not in films), ""
+        )
+        if absent:
             raise ValueError(
-                f"{path}: {len(there)} of {len(names)} cameras have this frame, missing '{absent[0]}'; add its picture "
-                f"or set data.end to {number}"
+                f"{frames[number]}: not every camera has a picture here and in the frames before, look for '{absent}'; "
+                f"add it or set data.end to {done}"
             )
-    used = list(pictures.values())[: config.end]
-    return {name: open_pictures(frames[0].parent, [there[name] for there in used], config.background) for name in names}
+        for name, file in there.items():
+            films[name].append(file)
+    return {name: open_pictures(place, films[name], config.background) for name in sorted(films)}
 
 
 def picture(stem: Path) -> Path | None:
