@@ -155,6 +155,23 @@ def test_what_a_killed_process_left_half_written_is_removed(tiny: Path) -> None:
     assert not left.exists()
 
 
+def test_a_damaged_file_of_the_cache_is_told(tiny: Path) -> None:
+    photos = load_scene(disk(tiny)).photos
+    photos.at(1, 2)
+    (file,) = (tiny.parent / "cache").glob("*.npy")
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"\.npy: damaged file of decoded frames \(.*\); remove it"):
+        photos.at(1, 2)
+
+
+def test_reading_a_file_makes_it_young(tiny: Path) -> None:
+    load_scene(disk(tiny)).photos.at(1, 2)
+    (file,) = (tiny.parent / "cache").glob("*.npy")
+    os.utime(file, (1000, 1000))
+    load_scene(disk(tiny)).photos.at(1, 2)
+    assert file.stat().st_mtime > 1000
+
+
 def test_a_file_that_another_run_removed_is_made_again(tiny: Path) -> None:
     photos = load_scene(disk(tiny)).photos
     photos.at(1, 2)

@@ -59,7 +59,8 @@ def read(config: DataConfig) -> Recording:
     entries = [entry for path, split in files.items() for entry in _entries(path, split, contents[path])]
     if not entries:
         raise ValueError(f"{folder}: no pictures in '{next(iter(files)).name}'; 'frames' must list them")
-    films = {split: _film(config, [e for e in entries if e.split == split]) for split in dict.fromkeys(files.values())}
+    splits = dict.fromkeys(entry.split for entry in entries)
+    films = {split: _film(config, [entry for entry in entries if entry.split == split]) for split in splits}
     takes = tuple(_takes(entries, films))
     whole = next(iter(contents.values()))
     blender = "camera_angle_x" in whole and "" not in films

@@ -110,6 +110,7 @@ class Disk(Store):
         self.folder, self.budget = folder, budget
         self.needed = frozenset(roll.file_name for roll in needed)
         """The files that must stay."""
+        self._used: set[Roll] = set()
 
     def fill(self, rolls: Sequence[Roll]) -> Iterator[Roll]:
         self.check(rolls)
@@ -127,8 +128,13 @@ class Disk(Store):
             except FileNotFoundError:
                 self.check([roll])
                 self._write(roll)
-            else:
-                return frames[index]
+                continue
+            except (ValueError, EOFError) as error:
+                raise ValueError(f"{path}: damaged file of decoded frames ({error}); remove it") from None
+            if roll not in self._used:
+                self._used.add(roll)
+                os.utime(path)
+            return frames[index]
 
     def check(self, rolls: Sequence[Roll]) -> None:
         """Raises ValueError when the disk has no room for those of `rolls` that are not decoded yet."""
