@@ -142,7 +142,11 @@ class View:
 
 def to_pixels(picture: Float[Tensor, "H W 3"]) -> Pixels:
     """8-bit pixels of a float picture, clamped to [0, 1] and rounded."""
-    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+    if picture.is_cuda:
+        from moegs.rasterize.cuda.pictures import to_bytes
+
+        return to_bytes(picture).numpy()
+    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
 
 
 def _parse(mixture: Mixture, text: str) -> tuple[View, str]:
