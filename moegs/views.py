@@ -203,13 +203,17 @@ def _named(tile: Pixels, name: str, mean: float) -> Pixels:
 
 
 def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker."""
+    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker.
+
+    Where no expert has a share, nobody wins: black.
+    """
     gates = render.gates.cpu().numpy()
-    winners = gates.argmax(0)
+    winners = np.where(gates.sum(0) > 0, gates.argmax(0), -1)
     ordered = np.sort(gates, axis=0)
     margin = ordered[-1] - (ordered[-2] if len(gates) > 1 else 0)
     colors = np.array([expert_color(e) for e in range(len(gates))], np.float32)
     pixels = (colors[winners] * (0.35 + 0.65 * margin[..., None]) + 0.5).astype(np.uint8)
+    pixels[winners < 0] = 0
     coverage = [float((winners == e).mean()) for e in range(len(gates))]
     swatches = tuple(
         Swatch(expert_color(e), f"{name} {share:.0%}")
@@ -227,11 +231,15 @@ def _entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixe
 
 
 def gate_entropy(gates: Float[Tensor, "E H W"]) -> Float[Tensor, "H W"]:
-    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert."""
-    experts = len(gates)
+    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert.
+
+    Of their proportions: a muted expert's share that is lost makes nobody undecided. 0 where all gates are 0.
+    """
+    experts, total = len(gates), gates.sum(0)
     if experts == 1:
-        return torch.zeros_like(gates[0])
-    return torch.special.entr(gates).sum(0) / float(np.log(experts))
+        return torch.zeros_like(total)
+    shares = torch.where(total > 0, gates / total, 0.0)
+    return torch.special.entr(shares).sum(0) / float(np.log(experts))
 
 
 def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:

@@ -13,6 +13,7 @@ from moegs import probe, views
 from moegs.cameras import turntable
 from moegs.legends import DEPTH, HEAT, colorize, expert_color
 from moegs.mixture import Mixture
+from moegs.router import MuteRule
 from moegs.views import Shot
 
 
@@ -82,6 +83,25 @@ def test_entropy_is_one_for_equals_and_zero_for_certainty() -> None:
     gates = torch.tensor([[[0.25, 1.0, 0.5]], [[0.25, 0.0, 0.5]], [[0.25, 0.0, 0.0]], [[0.25, 0.0, 0.0]]])
     assert_close(views.gate_entropy(gates), torch.tensor([[1.0, 0.0, 0.5]]))
     assert_close(views.gate_entropy(torch.ones(1, 2, 2)), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_one_live_expert_is_never_undecided(mixture: Mixture, shot: Shot, rule: MuteRule) -> None:
+    alone = replace(shot, view="gate-entropy", active=(False, True), mute_rule=rule)
+    drawing = views.draw(mixture, alone)
+    assert_close(views.gate_entropy(drawing.render.gates), torch.zeros(32, 48), atol=1e-6, rtol=0)
+    assert drawing.legend is not None
+    assert drawing.legend.notes[0] == "mean 0.00"
+
+
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_with_none_live_nobody_wins_and_nobody_is_undecided(mixture: Mixture, shot: Shot, rule: MuteRule) -> None:
+    silent = replace(shot, view="gate-argmax", active=(False, False), mute_rule=rule)
+    drawing = views.draw(mixture, silent)
+    assert not drawing.pixels.any()
+    assert drawing.legend is not None
+    assert [swatch.text for swatch in drawing.legend.swatches] == ["poly 0%", "key 0%"]
+    assert not views.gate_entropy(drawing.render.gates).any()
 
 
 def test_depth_keeps_its_colours_while_time_runs(mixture: Mixture, shot: Shot) -> None:
