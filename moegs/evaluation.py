@@ -63,7 +63,7 @@ def evaluate(
     done = 0
     for frame in frames:
         for number in cameras:
-            photo = scene.photos.at(number, frame).to(mixture.device, torch.float32) / 255
+            photo = scene.photo(number, frame, mixture.device)
             with torch.no_grad():
                 render = mixture.render(rig.cameras[number], rig.timeline.t(frame))
             for name, image in zip(mixture.names, render.images, strict=True):
