@@ -175,6 +175,18 @@ class TestTurntable:
         frames = [each.t * 6 for each in shots]  # filmed at 10 frames/s, shown at 20: half a frame each
         assert frames == pytest.approx([4, 4.5, 5, 5, 0, 0.5, 1, 1.5], abs=1e-6)  # nothing after the last frame
 
+    @pytest.mark.parametrize(("size", "rounded"), [((48, 32), (48, 32)), ((33, 16), (34, 16)), ((1, 1), (2, 2))])
+    def test_video_has_even_sides(
+        self, mixture: Mixture, shot: Shot, size: tuple[int, int], rounded: tuple[int, int]
+    ) -> None:
+        camera = shot.camera.fitted(*size)
+        asked = replace(shot, camera=camera, view="alpha", temperature=2.0)
+        even, notes = views.for_video(asked)
+        assert (even.camera.width, even.camera.height) == rounded
+        assert replace(even, camera=camera) == asked
+        told = (f"{size[0]}x{size[1]} is odd, which H.264 cannot hold: rounded to {rounded[0]}x{rounded[1]}",)
+        assert notes == (() if size == rounded else told)
+
     def test_a_video_without_frames_is_refused(self, mixture: Mixture, shot: Shot) -> None:
         with pytest.raises(ValueError, match=r"0\.01 s at 30 fps has no frame"):
             views.turntable_shots(mixture, shot, 360.0, seconds=0.01, fps=30.0, running=False)
