@@ -41,6 +41,10 @@ class Rig:
         outside = [i for i in (*self.train, *self.test) if not 0 <= i < len(self.cameras)]
         if outside:
             raise ValueError(f"rig: a split names camera {outside[0]}, but there are {len(self.cameras)}")
+        placed = [*self.train, *self.test]
+        twice = [i for i in placed if placed.count(i) > 1]
+        if twice:
+            raise ValueError(f"rig: camera {twice[0]} is in the splits twice; train on it or hold it out, once")
 
     @cached_property  # every picture asks for it
     def target(self) -> Float[Tensor, " 3"]:
