@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -149,6 +149,7 @@ def evaluate(
     split: Literal["test", "train"] = "test",
     every: int = 1,
     set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
     device: Device = "auto",
     json: Path | None = None,
 ) -> None:
@@ -160,6 +161,7 @@ def evaluate(
         split: Which cameras to score.
         every: Score each this many frames.
         set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
+        cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
         json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
     """
@@ -171,6 +173,8 @@ def evaluate(
     choices = {"path": str(data)}
     configs.override(choices, set)
     settings = configs.build(DataConfig, choices, "data")
+    if cache_dir is not None:
+        settings = replace(settings, cache_dir=cache_dir.absolute())
     mixture = _load(path, device).mixture
     scene = load_scene(settings, with_points=False)
     with _progress("pictures") as advance:
@@ -184,6 +188,7 @@ def train(
     /,
     out: Path,
     set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
     device: Device = "auto",
 ) -> None:
     """Train the mixture that CONFIG (YAML) describes into the folder OUT; run it again to go on where it stopped.
@@ -192,6 +197,7 @@ def train(
         config: A training configuration, such as configs/demo.yaml.
         out: The run's folder: configuration, one checkpoint per expert, and mixture.pt at the end.
         set: Changes to the configuration, as key=value: --set router.steps=500 seed=1.
+        cache_dir: Where decoded frames and found points stay, in place of the user's cache folder.
         device: Where to compute.
     """
     from moegs import config as configs
@@ -200,6 +206,8 @@ def train(
     from moegs.training.progress import show
 
     settings = configs.load(TrainConfig, config, set)
+    if cache_dir is not None:
+        settings = replace(settings, data=replace(settings.data, cache_dir=cache_dir.absolute()))
     with show() as on_event:
         written = run(settings, config.parent, out, on_event, device)
     print(f"{written}: look at it with: moegs-view {written}")

@@ -56,24 +56,26 @@ def evaluate(
     """
     rig = mixture.rig
     cameras = rig.train if split == "train" else rig.test
-    frames = range(0, rig.timeline.frames, every)
     _check(mixture, scene, split)
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % every == 0]
+    if not pairs:
+        raise ValueError(f"evaluation: the {split} split has no photo at any {every}th frame; score more frames")
+    pairs.sort(key=lambda pair: pair[1])  # the mixture keeps its last instants
     tallies = {name: _Tally() for name in (*mixture.names, *BESIDES)}
     share = torch.zeros(len(mixture.names))
     done = 0
-    for frame in frames:
-        for number in cameras:
-            photo = scene.photo(number, frame, mixture.device)
-            with torch.no_grad():
-                render = mixture.render(rig.cameras[number], rig.timeline.t(frame))
-            for name, image in zip(mixture.names, render.images, strict=True):
-                tallies[name].add(image, photo)
-            tallies["mixture"].add(render.picture, photo)
-            tallies["average"].add(render.images.mean(0), photo)
-            tallies["oracle"].add(oracle(render.images, photo), photo)
-            share += render.gates.mean((1, 2)).cpu()
-            done += 1
-            on_picture(done, len(frames) * len(cameras))
+    for number, frame in pairs:
+        photo = scene.photo(number, frame, mixture.device)
+        with torch.no_grad():
+            render = mixture.render(rig.cameras[number], rig.timeline.t(frame))
+        for name, image in zip(mixture.names, render.images, strict=True):
+            tallies[name].add(image, photo)
+        tallies["mixture"].add(render.picture, photo)
+        tallies["average"].add(render.images.mean(0), photo)
+        tallies["oracle"].add(oracle(render.images, photo), photo)
+        share += render.gates.mean((1, 2)).cpu()
+        done += 1
+        on_picture(done, len(pairs))
     return Scores(
         split=split,
         pictures=done,

@@ -103,8 +103,8 @@ def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> f
     """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
     psnrs = [
         float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
-        for camera in cameras
-        for frame in range(0, scene.rig.timeline.frames, 3)
+        for camera, frame in scene.pairs(cameras)
+        if frame % 3 == 0
         for photo in [scene.photo(camera, frame, mixture.device)]
     ]
     return sum(psnrs) / len(psnrs)
