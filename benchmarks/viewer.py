@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from browser_tab import BrowserTab  # noqa: E402  (after the path)
 
 from moegs import checkpoint, demo, export, views  # noqa: E402
+from moegs.tours import Tour  # noqa: E402
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def video(path: Path, size: tuple[int, int]) -> None:
     """Frames per second of a turntable video, and of rendering the same shots alone, in turn."""
     mixture = checkpoint.load(path).mixture
     camera = mixture.rig.cameras[(*mixture.rig.test, 0)[0]].fitted(*export.even(*size))
-    shots = views.turntable_shots(mixture, views.Shot(camera, 0.0), 360, 2, 30, running=True)
+    shots = views.film(mixture, views.Shot(camera, 0.0), Tour(360.0, 2.0, 30.0, running=True))
     alone, whole = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(3):
