@@ -88,8 +88,8 @@ def expert(mixture: Mixture, number: int, state: ViewState) -> str:
     look = f"{SMALL};display:flex;gap:0.8em;padding-bottom:0.25em;opacity:{1 if live else 0.5}"
     return (
         f'<div data-moegs="expert"{flags} title="{SWITCHES_HINT}" style="{look}">'
-        f'<div style="flex:1;overflow-wrap:anywhere">{swatch(expert_color(number), not live)}<b>{escape(name)}</b>'
-        f"{kind}</div><div style='white-space:nowrap'>{len(member):,} <span style='{FAINT}'>Gaussians</span></div></div>"
+        f'<div style="flex:1;overflow-wrap:anywhere">{swatch(expert_color(number), not live)}<b>{escape(name)}</b>{kind}'
+        f'</div><div style="white-space:nowrap">{len(member):,} <span style="{FAINT}">Gaussians</span></div></div>'
     )
 
 
