@@ -85,11 +85,12 @@ def expert(mixture: Mixture, number: int, state: ViewState) -> str:
     live = state.active is None or state.active[number]
     flags = " data-muted" * state.muted[number] + " data-solo" * state.soloed[number]
     kind = "" if member.config.kind == name else f' <span style="{FAINT}">{escape(member.config.kind)}</span>'
+    title = f"{swatch(expert_color(number), not live)}<b>{escape(name)}</b>{kind}"
+    count = f'{len(member):,} <span style="{FAINT}">Gaussians</span>'
     look = f"{SMALL};display:flex;gap:0.8em;padding-bottom:0.25em;opacity:{1 if live else 0.5}"
     return (
         f'<div data-moegs="expert"{flags} title="{SWITCHES_HINT}" style="{look}">'
-        f'<div style="flex:1;overflow-wrap:anywhere">{swatch(expert_color(number), not live)}<b>{escape(name)}</b>{kind}'
-        f'</div><div style="white-space:nowrap">{len(member):,} <span style="{FAINT}">Gaussians</span></div></div>'
+        f'<div style="flex:1;overflow-wrap:anywhere">{title}</div><div style="white-space:nowrap">{count}</div></div>'
     )
 
 
