@@ -12,9 +12,10 @@ from moegs.system import Device
 from moegs.system import device as device_called
 from moegs.training.config import TrainConfig, difference, write
 from moegs.training.events import Event, Scored, Skipped
-from moegs.training.loop import OnEvent, Plan, Shuffled, TrainingError, run
+from moegs.training.loop import OnEvent, Plan, TrainingError, run
 from moegs.training.phases import ExpertJob, expert_file, finish, provenance
 from moegs.training.routing import RouterTrainee, validation_psnr
+from moegs.training.sampling import Shuffled
 from moegs.training.workers import run_side_by_side
 
 __all__ = ["Event", "TrainConfig", "TrainingError", "train"]
