@@ -219,7 +219,7 @@ class KeyframeRecipe(Recipe):
                 "key_means": chosen.pop("means")[:, None] + share * chosen.pop("displacements")[:, None],
                 "key_quats": chosen.pop("quats")[:, None].repeat(1, total, 1),
                 **chosen,
-                "time_centers": self.keys.place(0) + centers.clamp(1, max(self.length - 1, 1)) / self.keys.interval,
+                "time_centers": self.keys.place(0.0) + centers.clamp(1, max(self.length - 1, 1)) / self.keys.interval,
                 "log_time_widths": fades.clamp_max(LONGEST_FADE),
             },
         )
@@ -270,7 +270,7 @@ class KeyframeRecipe(Recipe):
         if not len(dynamic["time_centers"]):
             return
         centers, fades = dynamic["time_centers"].detach(), dynamic["log_time_widths"].detach()
-        first, last = self.keys.place(0) + 0.2, self.keys.place(self.length) - 0.2
+        first, last = self.keys.place(0.0) + 0.2, self.keys.place(float(self.length)) - 0.2
         at_end = torch.stack([(centers < first).any(1), (centers > last).any(1)], dim=1)
         longer = torch.where(at_end, (2 * fades.clamp_min(1)).clamp_max(LONGEST_FADE), fades)
         yield Edit(
