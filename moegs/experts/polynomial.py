@@ -201,15 +201,21 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         path = torch.zeros_like(rows["means"])
         for power in reversed(range(self.config.degree)):
             path = (path + rows["motions"][:, power]) * elapsed
-        quats, omegas = rows["quats"], rows["omegas"]
-        if self.config.turns and self.step >= self.config.turns.step:
-            turning = (omegas != 0).any(dim=1, keepdim=True)
-            quats = torch.where(turning, quats.detach(), quats)
-            omegas = torch.where(turning, omegas, omegas.detach())
-        turned = elapsed * omegas
-        rows = {**rows, "quats": quats}
-        gaussians = canonical.activate(rows, self.active_sh_degree, Deltas(means=path, quats=turned))
+        rows = self._held(rows)
+        gaussians = canonical.activate(rows, self.active_sh_degree, Deltas(means=path, quats=elapsed * rows["omegas"]))
         return replace(gaussians, opacities=gaussians.opacities * fade)
+
+    def _held(self, rows: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The same values; once turns are settled, without a gradient where one is no longer to learn."""
+        quats, omegas, turns = rows["quats"], rows["omegas"], self.config.turns
+        if turns is None or self.step < turns.step or not omegas.requires_grad:
+            return rows
+        turning = (omegas != 0).any(dim=1, keepdim=True)
+        held = {
+            "quats": torch.where(turning, quats.detach(), quats),
+            "omegas": torch.where(turning, omegas, omegas.detach()),
+        }
+        return {**rows, **held}
 
     def _recentred(self, children: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.config.fresh_centers:
