@@ -101,6 +101,14 @@ def test_statistics_and_recipe_follow_the_rows_that_a_recipe_edits():
     assert told[0]["0to4"].tolist() == list(range(first))
 
 
+def test_a_batch_is_counted_for_its_own_rows_before_a_recipe_edits_them():
+    control = control_of(expert_of(3), DensityConfig(batch="sum"))
+    control.observe(seen(torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]), ALL[:3]), None)
+    control.revise(Edit("0to9", kept=torch.tensor([2])))
+    control.after_step(1)
+    assert_close(control.sums, torch.tensor([3.0]) * WIDTH / 2)
+
+
 @pytest.mark.parametrize("anew", [False, True])
 def test_rewritten_values_start_without_moments(anew: bool):
     expert = expert_of(5)

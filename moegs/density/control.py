@@ -91,6 +91,7 @@ class DensityControl:
     @torch.no_grad()
     def revise(self, edit: Edit) -> None:
         """Makes the change that a recipe asks for."""
+        self._close_batch()  # what was noted is of the rows as they still are
         rewrite(self.expert, edit.group, edit.rewritten, self.optimizer, edit.anew)
         before = self.expert.counts()[edit.group]
         kept = torch.arange(before, device=self.sums.device) if edit.kept is None else edit.kept
