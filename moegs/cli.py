@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,14 +107,10 @@ def render(
         print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
         return
     _want_suffix(out, ".mp4")
-    camera = wanted.camera
-    width, height = export.even(camera.width, camera.height)
-    if (width, height) != (camera.width, camera.height):
-        print(
-            f"{camera.width}x{camera.height} is odd, which H.264 cannot hold: rounded to {width}x{height}",
-            file=sys.stderr,
-        )
-        wanted = replace(wanted, camera=camera.fitted(width, height))
+    wanted, notes = views.for_video(wanted)
+    for note in notes:
+        print(note, file=sys.stderr)
+    width, height = wanted.camera.width, wanted.camera.height
     shots = views.turntable_shots(mixture, wanted, video.turntable, video.seconds, video.fps, video.running)
     pictures = (views.draw(mixture, each).burnt() for each in shots)
     with _progress("frames") as advance:
@@ -215,7 +211,10 @@ def main() -> None:
         print(f"moegs {moegs.__version__}")
         return
     try:
-        app.cli(prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them.")
+        with system.memory_told():
+            app.cli(
+                prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them."
+            )
     except ValueError as error:
         print(f"moegs: {error}", file=sys.stderr)
         sys.exit(1)

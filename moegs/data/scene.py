@@ -41,6 +41,10 @@ class Rig:
         outside = [i for i in (*self.train, *self.test) if not 0 <= i < len(self.cameras)]
         if outside:
             raise ValueError(f"rig: a split names camera {outside[0]}, but there are {len(self.cameras)}")
+        placed = [*self.train, *self.test]
+        twice = [i for i in placed if placed.count(i) > 1]
+        if twice:
+            raise ValueError(f"rig: camera {twice[0]} is in the splits twice; train on it or hold it out, once")
 
     @cached_property  # every picture asks for it
     def target(self) -> Float[Tensor, " 3"]:
@@ -89,3 +93,7 @@ class Scene:
     rig: Rig
     photos: Photos
     points: Points
+
+    def photo(self, camera: int, frame: int, device: torch.device | str = "cpu") -> Float[Tensor, "H W 3"]:
+        """The photo of the rig's camera number `camera` at `frame`, RGB in [0, 1]."""
+        return self.photos.at(camera, frame).to(device, torch.float32) / 255

@@ -227,9 +227,9 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         config, centers = self.config, children["time_centers"]
         apart = (centers[:, 1] - centers[:, 0]).abs() / 3
         jitter = torch.randn_like(centers) * apart.clamp_min(2 / config.interval)[:, None]
-        joined = min(float(self.duration), float(self.frames))
-        low, high = config.centers(joined, margin=1.0)  # held inside the clip as far as it has grown, as published
-        children["time_centers"] = (centers + jitter).clamp(low, high)
+        first, last = config.centers(min(float(self.duration), float(self.frames)), margin=0.0)
+        # Held from the second frame to the last that has joined, as published.
+        children["time_centers"] = (centers + jitter).clamp(first + 1 / config.interval, last)
         children["log_time_widths"] = torch.full_like(children["log_time_widths"], config.log_time_width)
         return children
 

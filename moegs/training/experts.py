@@ -140,7 +140,7 @@ class ExpertTrainee(Trainee):
         )
         result = rasterize([layer], self.cameras[camera])
         result.means2d.retain_grad()
-        photo = self.scene.photos.at(camera, frame).to(self.device, torch.float32) / 255
+        photo = self.scene.photo(camera, frame, self.device)
         picture = result.images[0]
         loss = photometric(picture, photo, config.ssim_weight) + expert.penalty() + self.control.penalty()
         if self.sampler.held and config.held_ssim:
