@@ -96,8 +96,8 @@ def scene() -> Scene:
 
 @pytest.fixture(autouse=True)
 def _scene_without_a_folder(scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(phases, "load_scene", lambda data: scene)
-    monkeypatch.setattr(moegs.training, "load_scene", lambda data: scene)
+    monkeypatch.setattr(phases, "load_scene", lambda data, **options: scene)
+    monkeypatch.setattr(moegs.training, "load_scene", lambda data, **options: scene)
 
 
 def trained(kind: str, scene: Scene, folder: Path, steps: int = 16) -> ExpertTrainee:
