@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,8 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts.base import Expert
 from moegs.gaussians import Gaussians
-from moegs.rasterize import Layer, rasterize
-from moegs.router import MuteRule, Router, gates
+from moegs.rasterize import Layer, rasterize, splat
+from moegs.router import MuteRule, Router, Seen, Verdict, gates
 
 INSTANTS_KEPT = 4
 """How many instants' Gaussians a mixture keeps at first, so that moving the camera at one time evaluates no network."""
@@ -102,23 +102,46 @@ class Mixture(nn.Module):
         if active is not None and len(active) != len(self.names):
             raise ValueError(f"active: got {len(active)} switches for {len(self.names)} experts; give one each")
         camera = camera.to(self.device)
-        result = rasterize(self._layers(t), camera)
-        if self.router is None:
-            logits = torch.zeros_like(result.alphas[..., 0])
-        else:
-            logits = self.router.logits(result.features, camera)
+        layers = self._layers(t)
+        result = rasterize(layers, camera)
         live = None if active is None else torch.tensor(active, dtype=torch.bool, device=self.device)
-        gate = gates(logits, self.temperature if temperature is None else temperature, live, mute_rule)
-        picture = self.rig.background.to(self.device).expand_as(result.images[0])
-        if live is None or bool(live.any()):
-            picture = blend(gate, result.images)
+        if self.router is None:
+            verdict = Verdict(torch.zeros_like(result.alphas[..., 0]))
+        else:
+            verdict = self.router.judge(Seen(layers, result.images, result.features, camera, t, live))
+        gate = gates(verdict.logits, self.temperature if temperature is None else temperature, live, mute_rule)
         alpha = blend(gate, result.alphas)
         depth = blend(gate, result.alphas * result.depths) / alpha.clamp_min(torch.finfo(alpha.dtype).tiny)
+        if live is not None and not bool(live.any()):
+            picture = self.rig.background.to(self.device).expand_as(result.images[0])
+        elif verdict.joint is not None:
+            picture, alpha, depth = verdict.joint.images[0], verdict.joint.alphas[0], verdict.joint.depths[0]
+        else:
+            picture = blend(gate, result.images)
         return MixtureRender(
-            picture, alpha, depth, gate, logits, result.images, result.alphas, result.depths,
+            picture, alpha, depth, gate, verdict.logits, result.images, result.alphas, result.depths,
             distance=float((camera.center - self.rig.target.to(self.device)).norm()),
             drawn=int((result.radii > 0).all(1).sum()),
         )  # fmt: skip
+
+    def over(
+        self, images: Float[Tensor, "E H W 3"] | None, camera: Camera, t: float, temperature: float
+    ) -> Float[Tensor, "H W 3"]:
+        """The picture that `render` gives, over `images` of the experts that are there already; what is splatted is the
+        router's channels alone. A router that does not blend pictures needs no `images`.
+        """
+        assert self.router is not None, "one expert alone has no router"
+        layers = self._layers(t)
+        verdict = self.router.judge(Seen(layers, images, splat(layers, camera), camera, t))
+        if verdict.joint is not None:
+            return verdict.joint.images[0]
+        assert images is not None, "this router blends pictures"
+        return blend(gates(verdict.logits, temperature), images)
+
+    def experts_alone(self, camera: Camera, t: float) -> Float[Tensor, "E H W 3"]:
+        """Each expert's own picture, not clamped, without asking the router."""
+        layers = [replace(layer, features=None, feature_background=None) for layer in self._layers(t)]
+        return rasterize(layers, camera.to(self.device)).images
 
     def _layers(self, t: float) -> list[Layer]:
         layers = []

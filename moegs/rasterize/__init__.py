@@ -7,6 +7,7 @@ gsplat 1.5.3 (its 1.6.0 line caps alpha at 0.99).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 import torch
@@ -77,9 +78,29 @@ def rasterize(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "au
     Raises ValueError for no layers, for layers with different numbers of feature channels, or for a backend that is
     unknown or cannot run here.
     """
+    return _backend(layers, backend).rasterize(layers, camera.to(layers[0].gaussians.means.device))
+
+
+def splat(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto") -> Float[Tensor, "E H W C"]:
+    """The `features` that `rasterize` gives, without the colours: for a router that learns over known pictures.
+
+    Differentiable in the features alone. Raises ValueError as `rasterize` does.
+    """
+    found = _backend(layers, backend)
+    if not _channels(layers[0]):
+        return layers[0].gaussians.means.new_zeros(len(layers), camera.height, camera.width, 0)
+    return found.splat(layers, camera.to(layers[0].gaussians.means.device))
+
+
+def _channels(layer: Layer) -> int:
+    return 0 if layer.features is None else layer.features.shape[1]
+
+
+def _backend(layers: Sequence[Layer], backend: Backend) -> ModuleType:
+    """The module that renders `layers`."""
     if not layers:
         raise ValueError("rasterize: no layers given; pass at least one")
-    channels = {0 if layer.features is None else layer.features.shape[1] for layer in layers}
+    channels = {_channels(layer) for layer in layers}
     if len(channels) > 1:
         raise ValueError(
             f"rasterize: layers with {sorted(channels)} feature channels; give all of them the same number"
@@ -90,5 +111,4 @@ def rasterize(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "au
         raise ValueError(f"rasterize: backend '{backend}'; choose auto, cpu or cuda")
     if backend == "cuda" and not torch.cuda.is_available():
         raise ValueError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
-    camera = camera.to(layers[0].gaussians.means.device)
-    return import_module(f"moegs.rasterize.{backend}").rasterize(layers, camera)
+    return import_module(f"moegs.rasterize.{backend}")

@@ -6,7 +6,7 @@ channels of E pictures (compositing.py); steps.py finds gsplat.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,13 @@ def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
     for layer in layers:
         _refuse_other_types(layer)
     return draw(layers, camera, kernels())
+
+
+def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
+    """The features of all `layers` from one `camera`, as `moegs.rasterize.splat` promises."""
+    for layer in layers:
+        _refuse_other_types(layer)
+    return draw_features(layers, camera, kernels())
 
 
 def _refuse_other_types(layer: Layer) -> None:
@@ -63,6 +70,15 @@ def draw(layers: Sequence[Layer], camera: Camera, steps: Steps) -> RenderResult:
         radii=splats.radii,
         rows=splats.rows,
     )
+
+
+def draw_features(layers: Sequence[Layer], camera: Camera, steps: Steps) -> Float[Tensor, "E H W C"]:
+    """The features of all `layers` by these `steps`, on whichever device both are made for."""
+    check_numbers(len(layers), camera.width, camera.height)
+    splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
+    alone = replace(splats, channels=splats.channels[:, 3:-1].contiguous())
+    channels, alphas = composite(alone, len(layers), camera, steps)
+    return channels + (1 - alphas) * _stacked([layer.feature_background for layer in layers], channels)
 
 
 def _stacked(
