@@ -53,12 +53,12 @@ def contenders(steps: int) -> dict[str, RouterTraining]:
         "volume-aware, 1": training(ours, Annealing(start=1.0)),
         "volume-aware, 0.01": training(sharp, Annealing(start=0.01)),
         "volume-aware, 10 to 1": training(ours, Annealing(start=10.0, end=1.0, steps=steps)),
+        "pixel, 1": training(PixelConfig(), Annealing(start=1.0)),
+        "volume": training(VolumeConfig(), Annealing(start=1.0)),
         "volume-aware, 1 to 0.1": training(
             VolumeAwareConfig(temperature=0.1), Annealing(start=1.0, end=0.1, steps=steps)
         ),
-        "pixel, 1": training(PixelConfig(), Annealing(start=1.0)),
         "pixel, 0.01": training(PixelConfig(temperature=0.01), Annealing(start=0.01)),
-        "volume": training(VolumeConfig(), Annealing(start=1.0)),
     }
 
 

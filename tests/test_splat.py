@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import gsplat_torch
 import pytest
 import torch
 from scenes import FIELDS, featured, tilted
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from moegs.gaussians import LowPass
-from moegs.rasterize import Layer, rasterize, splat
+from moegs.rasterize import Layer, cuda, rasterize, splat
 
 CAMERA = tilted(40, 28)
 
@@ -23,6 +24,20 @@ def layers(channels: int, backend: str) -> list[Layer]:
         gaussians = replace(layer.gaussians, **{name: getattr(layer.gaussians, name).to(backend) for name in FIELDS})
         moved.append(replace(layer, gaussians=gaussians, features=layer.features.to(backend).requires_grad_()))
     return moved
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_so_are_those_of_the_cuda_backend_over_gsplats_torch_code(channels: int) -> None:
+    made = layers(channels, "cpu")
+    leaves = [layer.features for layer in made if layer.features is not None]
+    ours = cuda.draw_features(made, CAMERA, gsplat_torch.STEPS)
+    theirs = cuda.draw(made, CAMERA, gsplat_torch.STEPS).features
+    assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    for one, other in zip(*(torch.autograd.grad(each.square().sum(), leaves) for each in (ours, theirs)), strict=True):
+        assert_close(one, other, atol=1e-5, rtol=1e-4)
+    made[0].gaussians.means.requires_grad_()
+    frozen = [replace(layer, features=leaf.detach()) for layer, leaf in zip(made, leaves, strict=True)]
+    assert not cuda.draw_features(frozen, CAMERA, gsplat_torch.STEPS).requires_grad
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])

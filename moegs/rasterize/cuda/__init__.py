@@ -75,7 +75,8 @@ def draw(layers: Sequence[Layer], camera: Camera, steps: Steps) -> RenderResult:
 def draw_features(layers: Sequence[Layer], camera: Camera, steps: Steps) -> Float[Tensor, "E H W C"]:
     """The features of all `layers` by these `steps`, on whichever device both are made for."""
     check_numbers(len(layers), camera.width, camera.height)
-    splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
+    still = [replace(layer, gaussians=layer.gaussians.detach()) for layer in layers]
+    splats = merge([project(batch, camera, steps) for batch in by_lowpass(still, camera)])
     alone = replace(splats, channels=splats.channels[:, 3:-1].contiguous())
     channels, alphas = composite(alone, len(layers), camera, steps)
     return channels + (1 - alphas) * _stacked([layer.feature_background for layer in layers], channels)
