@@ -124,7 +124,7 @@ def measure(
     expert has the name of a score.
     """
     rivals = {} if rivals is None else rivals
-    _check(mixture, scene, protocol.split)
+    _check(mixture, scene, protocol.split, (*BESIDES, *rivals))
     cameras = scene.rig.train if protocol.split == "train" else scene.rig.test
     frames = range(0, scene.rig.timeline.frames, protocol.every)
     rows = []
@@ -164,16 +164,13 @@ def means(rows: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
 
 def oracle(images: Float[Tensor, "E H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
     """In each pixel the image with the smallest squared error over the colours."""
-    return _taken(images, nearest(images, photo))
+    best = nearest(images, photo)
+    return images.gather(0, best[None, ..., None].expand(1, *photo.shape))[0]
 
 
 def nearest(images: Float[Tensor, "E H W 3"], photo: Float[Tensor, "H W 3"]) -> Int64[Tensor, "H W"]:
     """In each pixel the number of the image with the smallest squared error over the colours."""
     return (images - photo).square().sum(-1).argmin(0)
-
-
-def _taken(images: Float[Tensor, "E H W 3"], number: Int64[Tensor, "H W"]) -> Float[Tensor, "H W 3"]:
-    return images.gather(0, number[None, ..., None].expand(1, *images.shape[1:]))[0]
 
 
 @torch.no_grad()
@@ -185,8 +182,7 @@ def _score(
     protocol: Protocol,
 ) -> dict[str, dict]:
     """The fields of PictureScores that are measured, by name."""
-    best = nearest(render.images, photo)
-    ideal = _taken(render.images, best)
+    best, ideal = nearest(render.images, photo), oracle(render.images, photo)
     pictures = dict(zip(names, render.images, strict=True))
     pictures |= {"mixture": render.picture, "average": render.images.mean(0), "oracle": ideal, **others}
     lost = (render.picture - photo).square().mean(-1) - (ideal - photo).square().mean(-1)
@@ -224,10 +220,10 @@ def _mean_numbers(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: fmean(row[name] for row in rows) for name in rows[0]}
 
 
-def _check(mixture: Mixture, scene: Scene, split: str) -> None:
+def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> None:
     ours, theirs = mixture.rig, scene.rig
-    if taken := [name for name in mixture.names if name in BESIDES]:
-        raise ValueError(f"evaluation: an expert is called '{taken[0]}', as a score is; give it another name")
+    if clashes := [name for name in mixture.names if name in taken]:
+        raise ValueError(f"evaluation: an expert is called '{clashes[0]}', as a score is; give it another name")
     if not (theirs.train if split == "train" else theirs.test):
         raise ValueError(f"evaluation: the {split} split of the data has no camera")
     if theirs.timeline.frames != ours.timeline.frames:

@@ -16,7 +16,7 @@ def load(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
     kinds are alike, the file's name is added. Raises ValueError for a checkpoint without a router, or with other
     experts, and for a folder without a router.
     """
-    found = {file: _rival(file, mixture) for path in paths for file in _files(path)}
+    found = {file: rival for path in paths for file, rival in _found(path, mixture).items()}
     kinds = [each.router.config.kind for each in (mixture, *found.values()) if each.router is not None]
     rivals = {}
     for file, rival in found.items():
@@ -26,20 +26,21 @@ def load(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
     return rivals
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = [file for file in sorted(path.glob("*.pt")) if not file.name.endswith(".state.pt")]
-    files = [file for file in files if checkpoint.load(file).mixture.router is not None]
-    if not files:
-        raise ValueError(f"{path}: no checkpoint with a router in this folder; give one, or the folder of a run")
-    return files
+def _found(path: Path, mixture: Mixture) -> dict[Path, Mixture]:
+    """The rivals in a checkpoint or a folder, by file."""
+    files = [path]
+    if path.is_dir():
+        files = [file for file in sorted(path.glob("*.pt")) if not file.name.endswith(".state.pt")]
+    others = {file: checkpoint.load(file, mixture.device).mixture for file in files}
+    found = {file: _over(mixture, other, file) for file, other in others.items() if other.router is not None}
+    if not found:
+        what = "no checkpoint with a router in this folder" if path.is_dir() else "one expert alone, without a router"
+        raise ValueError(f"{path}: {what}; give the checkpoint of a mixture, or the folder of its run")
+    return found
 
 
-def _rival(file: Path, mixture: Mixture) -> Mixture:
-    other = checkpoint.load(file, mixture.device).mixture
-    if other.router is None:
-        raise ValueError(f"{file}: one expert alone, without a router; give a checkpoint of a mixture")
+def _over(mixture: Mixture, other: Mixture, file: Path) -> Mixture:
+    """The experts of `mixture` under the router of `other`, which is for the same ones."""
     ours, theirs = mixture.experts.state_dict(), other.experts.state_dict()
     same = other.names == mixture.names and ours.keys() == theirs.keys()
     if not same or not all(torch.equal(ours[name], theirs[name]) for name in ours):

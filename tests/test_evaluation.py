@@ -142,3 +142,5 @@ def test_an_expert_with_the_name_of_a_score_is_refused(made: Mixture) -> None:
     named = Mixture(["poly", "oracle"], made.members, made.router, made.rig)
     with pytest.raises(ValueError, match="an expert is called 'oracle', as a score is"):
         evaluate(named, Scene(made.rig, Rendered(made, 0), NONE))
+    with pytest.raises(ValueError, match="an expert is called 'poly', as a score is"):
+        measure(made, Scene(made.rig, Rendered(made, 0), NONE), Protocol(), {"poly": made})
