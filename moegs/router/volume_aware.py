@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from moegs.cameras import Camera
 from moegs.gaussians import Gaussians
 from moegs.router.base import Router, RouterConfig, Seen, Verdict
 from moegs.router.network import PixelNetwork
@@ -58,13 +59,16 @@ class VolumeAwareRouter(Router):
         return weights if gaussians.rows is None else weights[gaussians.rows]
 
     def judge(self, seen: Seen) -> Verdict:
-        """Logits W + network(W_dir, W_time, camera centre, unit ray)."""
-        features, camera = seen.features, seen.camera
+        """The logits of what was splatted."""
+        return Verdict(self.logits(seen.features, seen.camera))
+
+    def logits(self, features: Float[Tensor, "E H W 3"], camera: Camera) -> Float[Tensor, "E H W"]:
+        """W + network(W_dir, W_time, camera centre, unit ray)."""
         if features.is_cuda:
-            return Verdict(features[..., 0] + self.network.answer(features[..., 1:], camera))
+            return features[..., 0] + self.network.answer(features[..., 1:], camera)
         from moegs.router.cpu import FusedLogits
 
-        return Verdict(FusedLogits.apply(features, *self.network.weights, camera))
+        return FusedLogits.apply(features, *self.network.weights, camera)  # type: ignore[return-value]
 
 
 def row_counts(tensors: Mapping[str, Tensor]) -> list[int]:
