@@ -28,7 +28,7 @@ from moegs.data import DataConfig, load_scene
 from moegs.data.scene import Scene
 from moegs.experts.base import Expert
 from moegs.losses import photometric
-from moegs.mixture import Mixture, blend
+from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
 from moegs.router import AnyRouterConfig, PixelConfig, VolumeAwareConfig, VolumeConfig, gates
 from moegs.training.loop import Plan, Shuffled, make_optimizer, run
@@ -79,7 +79,7 @@ def psnrs(mixture: Mixture, scene: Scene, camera: int) -> dict[str, float]:
         found = mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame))
         pictures = {"average": found.images.mean(0)}
         for temperature in SHOWN:
-            blended = blend(gates(found.logits, temperature), found.images)
+            blended = (gates(found.logits, temperature)[..., None] * found.images).sum(0)
             pictures[f"{temperature:g}"] = blended if mixture.router.blends else found.picture
         for name, picture in pictures.items():
             sums.setdefault(name, []).append(float(metrics.psnr(picture, photo)))

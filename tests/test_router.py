@@ -1,5 +1,6 @@
 """Each kind of router against its definition, pixel by pixel, and the laws of the gates."""
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -191,6 +192,16 @@ def test_gates_of_every_kind_are_shares_and_one_expert_alone_is_itself(config: A
 
 
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
+def test_tile_gating_asks_only_those_that_see_features_alone(config: AnyRouterConfig) -> None:
+    made = under(config)
+    assert made.router is not None
+    exact, gated = made.render(CAMERA, 0.5), made.render(CAMERA, 0.5, skip_below=0.4)
+    assert bool(gated.picture.isfinite().all())
+    if not made.router.sees_features_alone:
+        assert torch.equal(gated.picture, exact.picture)
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
 def test_over_known_pictures_the_mixture_and_its_gradients_are_the_same(config: AnyRouterConfig) -> None:
     made = under(config)
     assert made.router is not None
@@ -251,9 +262,24 @@ def test_rules_agree_when_all_or_none_are_live(rule: MuteRule) -> None:
     assert not bool(gates(LOGITS, 1.0, torch.zeros(4, dtype=torch.bool), rule).any())
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
 def test_a_temperature_is_positive(temperature: float) -> None:
     with pytest.raises(ValueError, match=r"temperature: got .*, expected a positive number"):
         gates(LOGITS, temperature)
     with pytest.raises(ValueError, match=r"temperature: got .*, expected a positive number"):
         VolumeAwareConfig(temperature=temperature)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-40, 1e-45])
+def test_however_cold_the_largest_logit_takes_all(temperature: float) -> None:
+    logits = torch.tensor([3.0, -2.0, 2.5]).view(3, 1, 1).expand(3, 2, 2)
+    assert torch.equal(gates(logits, temperature)[:, 0, 0], torch.tensor([1.0, 0.0, 0.0]))
+    muted = gates(logits, temperature, torch.tensor([False, True, True]))
+    assert torch.equal(muted[:, 0, 0], torch.tensor([0.0, 0.0, 1.0]))
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="mute rule: got 'kepe', expected renormalize, keep, reroute"):
+        inspect.unwrap(gates)(
+            torch.zeros(2, 1, 1), 1.0, torch.tensor([True, False]), "kepe"
+        )  # without the tests' checks

@@ -68,6 +68,8 @@ class Router(nn.Module, ABC):
     config: RouterConfig
     blends: ClassVar[bool]
     """Whether the mixture's picture is a blend of the experts' pictures."""
+    sees_features_alone: ClassVar[bool]
+    """Whether its splatted channels are all that it judges by, so that tile gating can ask it after a first look."""
     feature_background: Float[Tensor, " C"]
     """What a pixel reads that no Gaussian covers."""
 

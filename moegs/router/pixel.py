@@ -33,6 +33,7 @@ class PixelRouter(Router):
     """
 
     blends: ClassVar[bool] = True
+    sees_features_alone: ClassVar[bool] = False
 
     def __init__(self, config: PixelConfig) -> None:
         super().__init__()
@@ -52,4 +53,4 @@ class PixelRouter(Router):
         """Logits network(colour, t, camera centre, unit ray)."""
         assert seen.images is not None, "a pixel router needs the experts' pictures"
         own = torch.cat([seen.images, torch.full_like(seen.images[..., :1], seen.t)], dim=-1)
-        return Verdict(self.network.answer(own, seen.camera))
+        return Verdict(self.network.answer(own, seen.camera.to(own.device)))

@@ -29,6 +29,7 @@ class UniformRouter(Router):
     """Equal logits."""
 
     blends: ClassVar[bool] = True
+    sees_features_alone: ClassVar[bool] = True
 
     def __init__(self, config: UniformConfig) -> None:
         super().__init__()

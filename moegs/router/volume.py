@@ -48,6 +48,7 @@ class VolumeRouter(Router):
     """
 
     blends: ClassVar[bool] = False
+    sees_features_alone: ClassVar[bool] = False
 
     def __init__(self, config: VolumeConfig, counts: Sequence[int]) -> None:
         super().__init__()
@@ -74,11 +75,12 @@ class VolumeRouter(Router):
     def _scene(self, seen: Seen, members: Sequence[int]) -> Layer:
         layers = [seen.layers[expert] for expert in members]
         bases = max(layer.gaussians.sh.shape[1] for layer in layers)
+        camera = seen.camera.to(layers[0].gaussians.means.device)
         parts = []
         for expert, layer in zip(members, layers, strict=True):
             gaussians = layer.gaussians
             weights = self.static[expert][:, 0]
-            depths = (gaussians.means * seen.camera.forward).sum(1) + seen.camera.viewmat[2, 3]
+            depths = (gaussians.means * camera.forward).sum(1) + camera.viewmat[2, 3]
             weights = weights if gaussians.rows is None else weights[gaussians.rows]
             shown = gaussians.opacities * weights.sigmoid() * ((depths >= layer.near) & (depths <= layer.far))
             sh = pad(gaussians.sh, (0, 0, 0, bases - gaussians.sh.shape[1]))

@@ -38,6 +38,7 @@ class VolumeAwareRouter(Router):
     """
 
     blends: ClassVar[bool] = True
+    sees_features_alone: ClassVar[bool] = True
 
     def __init__(self, config: VolumeAwareConfig, counts: Sequence[int]) -> None:
         super().__init__()
@@ -64,11 +65,17 @@ class VolumeAwareRouter(Router):
 
     def logits(self, features: Float[Tensor, "E H W 3"], camera: Camera) -> Float[Tensor, "E H W"]:
         """W + network(W_dir, W_time, camera centre, unit ray)."""
-        if features.is_cuda:
-            return features[..., 0] + self.network.answer(features[..., 1:], camera)
-        from moegs.router.cpu import FusedLogits
+        weights = self.network.weights
+        camera = camera.to(features.device)
+        if not features.is_cuda:
+            from moegs.router.cpu import FusedLogits
 
-        return FusedLogits.apply(features, *self.network.weights, camera)  # type: ignore[return-value]
+            return FusedLogits.apply(features, *weights, camera)  # type: ignore[return-value]
+        if not (torch.is_grad_enabled() and (features.requires_grad or weights[0].requires_grad)):
+            from moegs.router import cuda
+
+            return cuda.logits(features.detach(), camera, *weights)
+        return features[..., 0] + self.network.answer(features[..., 1:], camera)
 
 
 def row_counts(tensors: Mapping[str, Tensor]) -> list[int]:
