@@ -74,8 +74,8 @@ def psnrs(mixture: Mixture, scene: Scene, camera: int) -> dict[str, float]:
     """Mean PSNR over every third frame, by temperature of the picture, and of the plain average."""
     assert mixture.router is not None, "a mixture under a router"
     sums: dict[str, list[float]] = {}
-    for frame in range(0, scene.rig.timeline.frames, 3):
-        photo = scene.photos.at(camera, frame).to(mixture.device, torch.float32) / 255
+    for frame in scene.frames(camera)[::3]:
+        photo = scene.photo(camera, frame, mixture.device)
         found = mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame))
         pictures = {"average": found.images.mean(0)}
         for temperature in SHOWN:
@@ -100,7 +100,7 @@ def train_all(found: Mixture, scene: Scene, options: argparse.Namespace) -> None
         state = options.out / f"{name}, {options.steps} steps, seed {options.seed}.state.pt"
         plan = Plan(options.steps, options.seed, state, save_every=100)
         with show() as on_event:
-            seconds = run(trainee, Shuffled(scene.rig.train[1:], scene.rig.timeline.frames), plan, on_event)
+            seconds = run(trainee, Shuffled(scene.pairs(scene.rig.train[1:]), scene.expect), plan, on_event)
         scores = {scene.rig.names[camera]: psnrs(mixture, scene, camera) for camera in (scene.rig.test[0], validation)}
         checkpoint.save(Checkpoint(mixture), options.out / f"{name}.pt")
         with table.open("a") as file:
@@ -148,7 +148,7 @@ def expert_step(frozen: Expert, scene: Scene) -> Step:
         gaussians = expert.at(scene.rig.timeline.t(frame), views[camera])
         layer = Layer(gaussians, lowpass=expert.lowpass, near=expert.near, far=expert.far, background=expert.background)
         image = rasterize([layer], scene.rig.cameras[camera]).images[0]
-        photo = scene.photos.at(camera, frame).to(image) / 255
+        photo = scene.photo(camera, frame, image.device)
         loss = photometric(image, photo) + expert.penalty()
         optimizer.zero_grad()
         loss.backward()

@@ -119,25 +119,29 @@ def measure(
 ) -> list[PictureScores]:
     """The scores of each picture of the split, frame by frame.
 
-    `rivals`: the same experts under other routers, by name. `on_picture` hears how many pictures are done of how many.
-    Raises ValueError when the split is empty, the scene's cameras, sizes or frames are not those of the mixture, or an
+    The split is the mixture's own, whatever `scene` holds out: what was trained on counts as trained on. `rivals`: the
+    same experts under other routers, by name. `on_picture` hears how many pictures are done of how many.
+    Raises ValueError when the split is empty, the scene's cameras, sizes or times are not those of the mixture, or an
     expert has the name of a score.
     """
-    rivals = {} if rivals is None else rivals
+    rivals, rig = {} if rivals is None else rivals, mixture.rig
     _check(mixture, scene, protocol.split, (*BESIDES, *rivals))
-    cameras = scene.rig.train if protocol.split == "train" else scene.rig.test
-    frames = range(0, scene.rig.timeline.frames, protocol.every)
+    cameras = rig.train if protocol.split == "train" else rig.test
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % protocol.every == 0]
+    if not pairs:
+        raise ValueError(
+            f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"
+        )
+    pairs.sort(key=lambda pair: pair[1])  # a mixture keeps its last instants
     rows = []
-    for frame in frames:
-        for number in cameras:
-            camera, t = scene.rig.cameras[number], scene.rig.timeline.t(frame)
-            photo = scene.photos.at(number, frame).to(mixture.device, torch.float32) / 255
-            with torch.no_grad():
-                render = mixture.render(camera, t)
-                others = {name: rival.render(camera, t).picture for name, rival in rivals.items()}
-            scored = _score(mixture.names, render, others, photo, protocol)
-            rows.append(PictureScores(scene.rig.names[number], frame, **scored))
-            on_picture(len(rows), len(frames) * len(cameras))
+    for number, frame in pairs:
+        camera, t = rig.cameras[number], rig.timeline.t(frame)
+        photo = scene.photo(number, frame, mixture.device)
+        with torch.no_grad():
+            render = mixture.render(camera, t)
+            others = {name: rival.render(camera, t).picture for name, rival in rivals.items()}
+        rows.append(PictureScores(rig.names[number], frame, **_score(mixture.names, render, others, photo, protocol)))
+        on_picture(len(rows), len(pairs))
     return rows
 
 
@@ -224,12 +228,13 @@ def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> 
     ours, theirs = mixture.rig, scene.rig
     if clashes := [name for name in mixture.names if name in taken]:
         raise ValueError(f"evaluation: an expert is called '{clashes[0]}', as a score is; give it another name")
-    if not (theirs.train if split == "train" else theirs.test):
-        raise ValueError(f"evaluation: the {split} split of the data has no camera")
-    if theirs.timeline.frames != ours.timeline.frames:
+    if not (ours.train if split == "train" else ours.test):
+        raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera")
+    if theirs.timeline != ours.timeline:
         raise ValueError(
-            f"evaluation: the data has {theirs.timeline.frames} frames, the checkpoint {ours.timeline.frames}; "
-            "give the data set that it was trained on, with the same start and end"
+            f"evaluation: the data has {theirs.timeline.frames} frames at {theirs.timeline.fps:g} fps, the checkpoint "
+            f"{ours.timeline.frames} at {ours.timeline.fps:g}, or they stand at other times; give the data set that it "
+            "was trained on, with the same start and end"
         )
     if len(theirs.cameras) != len(ours.cameras) or not all(
         torch.allclose(a.viewmat, b.viewmat, atol=1e-4) for a, b in zip(ours.cameras, theirs.cameras, strict=True)
@@ -240,4 +245,8 @@ def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> 
             raise ValueError(
                 f"evaluation: the pictures of the data are {b.width}x{b.height}, those of the checkpoint "
                 f"{a.width}x{a.height}; give the same downscale"
+            )
+        if not torch.allclose(a.K, b.K, rtol=1e-4, atol=1e-2):  # px
+            raise ValueError(
+                "evaluation: the lenses of the data are not those of the checkpoint; give its own data set"
             )

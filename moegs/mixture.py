@@ -127,7 +127,7 @@ class Mixture(nn.Module):
             verdict = self.router.judge(Seen(layers, result.images, result.features, camera, t, live))
         logits = verdict.logits
         if result.tiles is not None:
-            logits = logits.masked_fill(~over_pixels(result.tiles, camera.width, camera.height), -torch.inf)
+            logits = logits.masked_fill(over_pixels(~result.tiles, camera.width, camera.height), -torch.inf)
         gate = gates(logits, temperature, live, mute_rule)
         picture, alpha, depth = blend(gate, result)
         if verdict.joint is not None:

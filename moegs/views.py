@@ -1,6 +1,7 @@
 """Views: every picture there is to look at, by its id, with its legend; and the Shot that asks for one."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
@@ -19,6 +20,10 @@ from moegs.router import MuteRule
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
+MAX_PIXELS = 2**26
+"""Of one picture, 8192 x 8192: with all that belongs to a pixel, more would hardly fit any memory."""
+MAX_FRAMES = 100_000
+"""Of one video: almost an hour at 30 frames per second."""
 DEPTH_SPAN = 2.0
 """The colours of depth reach from half to twice the distance to the middle of the scene."""
 
@@ -36,6 +41,13 @@ class Shot:
     mute_rule: MuteRule = "renormalize"
     temperature: float | None = None
     """None for the router's own."""
+
+    def __post_init__(self) -> None:
+        if self.camera.width * self.camera.height > MAX_PIXELS:
+            raise ValueError(
+                f"shot: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
+                "make it smaller"
+            )
 
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
@@ -88,17 +100,33 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     return Drawing(pixels, _annotated(legend, mixture, shot), render)
 
 
+def for_video(shot: Shot) -> tuple[Shot, tuple[str, ...]]:
+    """`shot` with both sides rounded up to even numbers, as H.264 wants them (yuv420p), and what to say of it."""
+    width, height = shot.camera.width, shot.camera.height
+    size = width + width % 2, height + height % 2
+    if size == (width, height):
+        return shot, ()
+    note = f"{width}x{height} is odd, which H.264 cannot hold: rounded to {size[0]}x{size[1]}"
+    return replace(shot, camera=shot.camera.fitted(*size)), (note,)
+
+
 def turntable_shots(
     mixture: Mixture, shot: Shot, degrees: float, seconds: float, fps: float, running: bool
 ) -> list[Shot]:
     """`shot` carried around the middle of the scene: one shot per video frame.
 
     `running`: time goes on from the shot's own as fast as it was filmed, and starts again after the last frame; else it
-    stands still. Raises ValueError when there is no frame to draw.
+    stands still. Raises ValueError when there is no frame to draw, there are too many, or a number is not finite.
     """
-    count = round(seconds * fps)
+    if not all(map(math.isfinite, (degrees, seconds, fps))) or fps <= 0:
+        raise ValueError(
+            f"turntable: got {degrees:g} degrees, {seconds:g} s and {fps:g} fps; give finite numbers, fps above 0"
+        )
+    count = round(min(seconds * fps, 2.0 * MAX_FRAMES))
     if count < 1:
         raise ValueError(f"turntable: {seconds:g} s at {fps:g} fps has no frame; make it longer")
+    if count > MAX_FRAMES:
+        raise ValueError(f"turntable: {seconds:g} s at {fps:g} fps is more than {MAX_FRAMES} frames; make it shorter")
     rig, timeline = mixture.rig, mixture.rig.timeline
     cameras = turntable(shot.camera, rig.target.to(shot.camera.K), rig.up.to(shot.camera.K), degrees, count)
     start = timeline.frame(shot.t)
@@ -142,7 +170,11 @@ class View:
 
 def to_pixels(picture: Float[Tensor, "H W 3"]) -> Pixels:
     """8-bit pixels of a float picture, clamped to [0, 1] and rounded."""
-    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+    if picture.is_cuda:
+        from moegs.rasterize.cuda.pictures import to_bytes
+
+        return to_bytes(picture).numpy()
+    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
 
 
 def _parse(mixture: Mixture, text: str) -> tuple[View, str]:
@@ -203,13 +235,17 @@ def _named(tile: Pixels, name: str, mean: float) -> Pixels:
 
 
 def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker."""
+    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker.
+
+    Where no expert has a share, nobody wins: black.
+    """
     gates = render.gates.cpu().numpy()
-    winners = gates.argmax(0)
+    winners = np.where(gates.sum(0) > 0, gates.argmax(0), -1)
     ordered = np.sort(gates, axis=0)
     margin = ordered[-1] - (ordered[-2] if len(gates) > 1 else 0)
     colors = np.array([expert_color(e) for e in range(len(gates))], np.float32)
     pixels = (colors[winners] * (0.35 + 0.65 * margin[..., None]) + 0.5).astype(np.uint8)
+    pixels[winners < 0] = 0
     coverage = [float((winners == e).mean()) for e in range(len(gates))]
     swatches = tuple(
         Swatch(expert_color(e), f"{name} {share:.0%}")
@@ -227,11 +263,15 @@ def _entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixe
 
 
 def gate_entropy(gates: Float[Tensor, "E H W"]) -> Float[Tensor, "H W"]:
-    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert."""
-    experts = len(gates)
+    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert.
+
+    Of their proportions: a muted expert's share that is lost makes nobody undecided. 0 where all gates are 0.
+    """
+    experts, total = len(gates), gates.sum(0)
     if experts == 1:
-        return torch.zeros_like(gates[0])
-    return torch.special.entr(gates).sum(0) / float(np.log(experts))
+        return torch.zeros_like(total)
+    shares = torch.where(total > 0, gates / total, 0.0)
+    return torch.special.entr(shares).sum(0) / float(np.log(experts))
 
 
 def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:

@@ -53,12 +53,8 @@ def turntable(
 
     `on_progress` hears percents, and may raise Cancelled: then nothing is left of it.
     """
-    width, height = shot.camera.width, shot.camera.height
-    size = export.even(width, height)
-    notes: tuple[str, ...] = ()
-    if size != (width, height):
-        notes = (f"{width}x{height} is odd, which H.264 cannot hold: rounded to {size[0]}x{size[1]}.",)
-        shot = Shot(shot.camera.fitted(*size), shot.t, shot.view, shot.active, shot.mute_rule, shot.temperature)
+    shot, notes = views.for_video(shot)
+    size = shot.camera.width, shot.camera.height
     shots = views.turntable_shots(mixture, shot, options.degrees, options.seconds, options.fps, options.running)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / file_name(shot, ".mp4")

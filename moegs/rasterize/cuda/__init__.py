@@ -95,9 +95,10 @@ def draw(layers: Sequence[Layer], camera: Camera, steps: Steps, choose: Choose |
 def draw_features(layers: Sequence[Layer], camera: Camera, steps: Steps) -> Float[Tensor, "E H W C"]:
     """The features of all `layers` by these `steps`, on whichever device both are made for."""
     camera = camera.to(layers[0].gaussians.means.device)
-    still = [replace(layer, gaussians=layer.gaussians.detach()) for layer in layers]
-    splats = merge([project(batch, camera, steps) for batch in by_lowpass(still, camera)])
-    alone = replace(splats, channels=splats.channels[:, 3:-1].contiguous())
+    with torch.no_grad():
+        splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
+    features = torch.cat([layer.features for layer in layers if layer.features is not None])
+    alone = replace(splats, channels=features[splats.rows])
     channels, alphas, _ = composite(alone, len(layers), camera, steps)
     return channels + (1 - alphas) * _stacked([layer.feature_background for layer in layers], channels)
 
