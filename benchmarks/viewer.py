@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from browser_tab import BrowserTab  # noqa: E402  (after the path)
 
 from moegs import checkpoint, demo, export, views  # noqa: E402
+from moegs.tours import Tour  # noqa: E402
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def video(path: Path, size: tuple[int, int]) -> None:
     camera = mixture.rig.cameras[(*mixture.rig.test, 0)[0]].fitted(*size)
     first, _ = views.for_video(views.Shot(camera, 0.0))
     size = first.camera.width, first.camera.height
-    shots = views.turntable_shots(mixture, first, 360, 2, 30, running=True)
+    shots = views.film(mixture, first, Tour(360.0, 2.0, 30.0, running=True))
     alone, whole = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(3):

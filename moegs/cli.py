@@ -9,11 +9,11 @@ from typing import Annotated
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 import moegs
-from moegs import checkpoint, demo, evaluation, export, reports, rivals, system, views
+from moegs import checkpoint, demo, evaluation, export, reports, rivals, system, tours, views
 from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
@@ -65,17 +65,27 @@ class ShotOptions:
 
 
 @dataclass(frozen=True)
-class TurntableOptions:
-    """A video around the middle of the scene, instead of one picture."""
+class VideoOptions:
+    """A video (OUT.mp4, H.264) instead of one picture; outside the arc of the data set's cameras nothing was seen."""
 
+    sway: FlagCreatePairsOff[bool] = False
+    """Swing the camera there and back within the arc of the data set's cameras."""
     turntable: float | None = None
-    """Degrees to turn; makes OUT an .mp4 (H.264)."""
+    """Degrees to turn around the middle of the scene, such as 360, also where nothing was filmed."""
     seconds: float = 6.0
     """How long the video is."""
     fps: float = 30.0
     """Frames per second of the video."""
     running: bool = False
     """Let time run on from --time, again from the start after the last frame; else it stands still."""
+
+    def tour(self) -> tours.Tour | None:
+        """The way of the camera, None for one picture; raises ValueError where two ways are asked for."""
+        if self.sway and self.turntable is not None:
+            raise ValueError("--sway and --turntable: the camera can go only one way; give one of the two")
+        if not self.sway and self.turntable is None:
+            return None
+        return tours.Tour(self.turntable, self.seconds, self.fps, self.running)
 
 
 CheckpointPath = Positional[Annotated[Path, arg(metavar="CKPT")]]
@@ -87,11 +97,11 @@ def render(
     /,
     out: Path,
     shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
-    video: OmitArgPrefixes[TurntableOptions] = TurntableOptions(),
+    video: OmitArgPrefixes[VideoOptions] = VideoOptions(),
     device: Device = "auto",
     force: bool = False,
 ) -> None:
-    """Draw one picture of CKPT into OUT (.png), or a turntable video (.mp4): the same pixels as in the browser.
+    """Draw one picture of CKPT into OUT (.png), or a video (.mp4): the same pixels as in the browser.
 
     Args:
         path: A trained mixture.
@@ -102,7 +112,8 @@ def render(
     _refuse_existing(out, force)
     mixture = _load(path, device).mixture
     wanted = shot.shot(mixture)
-    if video.turntable is None:
+    tour = video.tour()
+    if tour is None:
         _want_suffix(out, ".png")
         export.write_png(views.draw(mixture, wanted).burnt(), out, wanted.to_json())
         print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
@@ -112,7 +123,7 @@ def render(
     for note in notes:
         print(note, file=sys.stderr)
     width, height = wanted.camera.width, wanted.camera.height
-    shots = views.turntable_shots(mixture, wanted, video.turntable, video.seconds, video.fps, video.running)
+    shots = views.film(mixture, wanted, tour)
     pictures = (views.draw(mixture, each).burnt() for each in shots)
     with _progress("frames") as advance:
         export.write_video(pictures, out, (width, height), video.fps, lambda done: advance(done, len(shots)))

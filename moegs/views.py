@@ -1,7 +1,6 @@
 """Views: every picture there is to look at, by its id, with its legend; and the Shot that asks for one."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
@@ -12,18 +11,17 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from moegs import config
-from moegs.cameras import Camera, turntable
-from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color
+from moegs.cameras import Camera
+from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color, strip
 from moegs.mixture import Mixture, MixtureRender
 from moegs.mosaic import Tile, grid
 from moegs.router import MuteRule
+from moegs.tours import Tour
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
 MAX_PIXELS = 2**26
 """Of one picture, 8192 x 8192: with all that belongs to a pixel, more would hardly fit any memory."""
-MAX_FRAMES = 100_000
-"""Of one video: almost an hour at 30 frames per second."""
 DEPTH_SPAN = 2.0
 """The colours of depth reach from half to twice the distance to the middle of the scene."""
 
@@ -110,36 +108,18 @@ def for_video(shot: Shot) -> tuple[Shot, tuple[str, ...]]:
     return replace(shot, camera=shot.camera.fitted(*size)), (note,)
 
 
-def turntable_shots(
-    mixture: Mixture, shot: Shot, degrees: float, seconds: float, fps: float, running: bool
-) -> list[Shot]:
-    """`shot` carried around the middle of the scene: one shot per video frame.
+def film(mixture: Mixture, shot: Shot, tour: Tour) -> list[Shot]:
+    """`shot` on `tour`: one shot per video frame, the first of them as it is.
 
-    `running`: time goes on from the shot's own as fast as it was filmed, and starts again after the last frame; else it
-    stands still. Raises ValueError when there is no frame to draw, there are too many, or a number is not finite.
+    Raises ValueError where the tour has no frame, or no arc to sway in.
     """
-    if not all(map(math.isfinite, (degrees, seconds, fps))) or fps <= 0:
-        raise ValueError(
-            f"turntable: got {degrees:g} degrees, {seconds:g} s and {fps:g} fps; give finite numbers, fps above 0"
-        )
-    count = round(min(seconds * fps, 2.0 * MAX_FRAMES))
-    if count < 1:
-        raise ValueError(f"turntable: {seconds:g} s at {fps:g} fps has no frame; make it longer")
-    if count > MAX_FRAMES:
-        raise ValueError(f"turntable: {seconds:g} s at {fps:g} fps is more than {MAX_FRAMES} frames; make it shorter")
-    rig, timeline = mixture.rig, mixture.rig.timeline
-    cameras = turntable(shot.camera, rig.target.to(shot.camera.K), rig.up.to(shot.camera.K), degrees, count)
-    start = timeline.frame(shot.t)
-    frames = [(start + i * timeline.fps / fps) % timeline.frames if running else start for i in range(count)]
-    return [
-        replace(shot, camera=camera, t=timeline.t(min(frame, timeline.frames - 1)))
-        for camera, frame in zip(cameras, frames, strict=True)
-    ]
+    cameras, times = tour.cameras(mixture.rig, shot.camera), tour.times(mixture.rig.timeline, shot.t)
+    return [replace(shot, camera=camera, t=t) for camera, t in zip(cameras, times, strict=True)]
 
 
 def tiles(mixture: Mixture, view: str, width: int, height: int) -> tuple[Tile, ...]:
     """Where the picture of `width` x `height` is seen in a drawing of `view`: once, or once per expert."""
-    return grid(len(mixture.names) if view == "gates" else 1, width, height)
+    return _gate_tiles(len(mixture.names), width, height) if view == "gates" else grid(1, width, height)
 
 
 def ids(mixture: Mixture) -> list[str]:
@@ -200,7 +180,7 @@ def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | 
     if not notes:
         return legend
     legend = legend or Legend(title=shot.view)
-    return Legend(legend.title, legend.colormap, legend.ticks, legend.swatches, (*legend.notes, *notes))
+    return replace(legend, notes=(*legend.notes, *notes))
 
 
 def _rgb(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, None]:
@@ -217,17 +197,21 @@ def _gate(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels,
 
 
 def _gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    """All gates as equal tiles with the picture's proportions, row by row in the experts' order."""
+    """All gates as equal tiles with the picture's proportions, row by row in the experts' order, above the legend."""
     gates = render.gates.cpu().numpy()
     _, height, width = gates.shape
     pixels = np.zeros((height, width, 3), np.uint8)
-    for name, gate, tile in zip(mixture.names, gates, grid(len(gates), width, height), strict=True):
+    for name, gate, tile in zip(mixture.names, gates, _gate_tiles(len(gates), width, height), strict=True):
         seen = gate[np.ix_(
             [tile.row(y) for y in range(tile.top, tile.bottom)], [tile.column(x) for x in range(tile.left, tile.right)]
         )]  # fmt: skip
         picture = _named(colorize(seen, HEAT), name, float(gate.mean()))
         pixels[tile.top : tile.bottom, tile.left : tile.right] = picture
-    return pixels, _gate_legend("gates", ())
+    return pixels, replace(_gate_legend("gate", ()), flat=True)
+
+
+def _gate_tiles(experts: int, width: int, height: int) -> tuple[Tile, ...]:
+    return grid(experts, width, height, below=strip(height))
 
 
 def _named(tile: Pixels, name: str, mean: float) -> Pixels:
@@ -257,7 +241,7 @@ def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixel
 def _entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
     entropy = gate_entropy(render.gates).cpu().numpy()
     legend = Legend(
-        "gate entropy / log E", HEAT, ("0 one expert", "1 all alike"), notes=(f"mean {entropy.mean():.2f}",)
+        "how undecided the router is", HEAT, ("0 one expert", "1 all equal"), notes=(f"mean {entropy.mean():.2f}",)
     )
     return colorize(entropy, HEAT), legend
 
@@ -287,7 +271,8 @@ def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels
     pixels = colorize(share.astype(np.float32), DEPTH)
     pixels[~hit] = 0
     center = 2 / (1 / near + 1 / far)
-    return pixels, Legend("depth, world units", DEPTH, tuple(f"{value:.3g}" for value in (far, center, near)))
+    ticks = (f"far {far:.3g}", f"{center:.3g}", f"{near:.3g} near")
+    return pixels, Legend("depth, world units, inverse scale", DEPTH, ticks)
 
 
 def _alpha(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
@@ -305,8 +290,13 @@ VIEWS = (
     View("gate", "one expert's share of each pixel, 0 to 1", _gate, per_expert=True, needs_router=True),
     View("gates", "all gates side by side", _gate_grid, needs_router=True),
     View("gate-argmax", "which expert has the largest gate", _argmax, needs_router=True),
-    View("gate-entropy", "how undecided the router is, 0 to 1", _entropy, needs_router=True),
-    View("depth", "distance along the camera's axis", _depth),
+    View(
+        "gate-entropy",
+        "how undecided the router is: entropy of the gates over its largest, 0 to 1",
+        _entropy,
+        needs_router=True,
+    ),
+    View("depth", "distance along the camera's axis; black where there is nothing", _depth),
     View("alpha", "how opaque the mixture is", _alpha),
 )
 """The registry: it serves the browser's menu, the command line, the help texts and the tests."""

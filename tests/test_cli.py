@@ -89,9 +89,18 @@ def test_a_turntable_is_a_video_of_even_size(
     video.release()
 
 
+def test_a_sway_is_a_video_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "sway.mp4"
+    assert run(monkeypatch, "render", file, "--sway", "--seconds", 0.5, "--fps", 8, "--out", out) == 0
+    video = cv2.VideoCapture(str(out))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    video.release()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--sway", "--turntable", "90"), "--sway and --turntable: the camera can go only one way"),
         (("--camera", "test:7"), "camera 'test:7': the test split has 1 cameras"),
         (("--camera", "nowhere"), "camera 'nowhere': give test:0"),
         (("--time", "99"), "give a frame from 0 to 5"),

@@ -23,7 +23,7 @@ FLOORS = {
         "mosaic",
     ],
     1: ["experts", "rasterize", "data", "ssim", "lpips"],
-    2: ["losses", "metrics", "density", "router", "system"],
+    2: ["losses", "metrics", "density", "router", "system", "tours"],
     3: ["mixture"],
     4: ["checkpoint", "evaluation", "views", "probe", "export"],
     5: ["training", "reports", "rivals", "benchmark"],

@@ -17,12 +17,15 @@ def mixture() -> Mixture:
     return viewing.mixture()
 
 
-def test_solo_wins_over_mute_and_all_live_is_none(mixture: Mixture) -> None:
+def test_heard_is_what_is_soloed_if_any_is_and_not_muted(mixture: Mixture) -> None:
     state = ViewState.of(mixture)
     assert state.active is None
     muted = state.toggled_mute(0)
     assert muted.active == (False, True)
-    assert muted.toggled_solo(0).active == (True, False)
+    assert muted.toggled_solo(0).active == (False, False), "muted in any case"
+    assert muted.toggled_solo(1).active == (False, True)
+    assert state.toggled_solo(0).active == (True, False)
+    assert state.toggled_solo(0).toggled_mute(1).soloed == (True, False), "muting leaves a solo alone"
     assert muted.toggled_solo(0).toggled_solo(0).active == (False, True)
     assert muted.toggled_mute(0).active is None
 

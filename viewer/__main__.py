@@ -77,7 +77,7 @@ class _Show(threading.Thread):
             from viewer import app  # brings torch: some seconds
 
             loaded = app.load(self._path, self._device, self._page)
-            self._app = app.App(self._page, loaded.mixture)
+            self._app = app.App(self._page, loaded.mixture, self._path.stem)
             print(app.summary(self._path, loaded), flush=True)
         except Exception as error:
             self.error = error

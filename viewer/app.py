@@ -23,9 +23,9 @@ PATIENCE = 1.0
 class App:
     """Sessions by the number of their tab."""
 
-    def __init__(self, page: Page, mixture: Mixture) -> None:
-        """Shows `mixture` in all tabs of `page`, those that are open and those that come."""
-        self._studio = Studio(mixture, page.server.get_clients)
+    def __init__(self, page: Page, mixture: Mixture, name: str = "moegs") -> None:
+        """Shows `mixture` in all tabs of `page`, those that are open and those that come; files begin with `name`."""
+        self._studio = Studio(mixture, page.server.get_clients, name)
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
         page.server.scene.set_up_direction(mixture.rig.up.double().cpu().numpy())
