@@ -118,14 +118,10 @@ def render(
         print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
         return
     _want_suffix(out, ".mp4")
-    camera = wanted.camera
-    width, height = export.even(camera.width, camera.height)
-    if (width, height) != (camera.width, camera.height):
-        print(
-            f"{camera.width}x{camera.height} is odd, which H.264 cannot hold: rounded to {width}x{height}",
-            file=sys.stderr,
-        )
-        wanted = replace(wanted, camera=camera.fitted(width, height))
+    wanted, notes = views.for_video(wanted)
+    for note in notes:
+        print(note, file=sys.stderr)
+    width, height = wanted.camera.width, wanted.camera.height
     shots = views.film(mixture, wanted, tour)
     pictures = (views.draw(mixture, each).burnt() for each in shots)
     with _progress("frames") as advance:
@@ -164,6 +160,7 @@ def evaluate(
     split: Literal["test", "train"] = "test",
     every: int = 1,
     set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
     device: Device = "auto",
     json: Path | None = None,
 ) -> None:
@@ -175,6 +172,7 @@ def evaluate(
         split: Which cameras to score.
         every: Score each this many frames.
         set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
+        cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
         json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
     """
@@ -186,6 +184,8 @@ def evaluate(
     choices = {"path": str(data)}
     configs.override(choices, set)
     settings = configs.build(DataConfig, choices, "data")
+    if cache_dir is not None:
+        settings = replace(settings, cache_dir=cache_dir.absolute())
     mixture = _load(path, device).mixture
     scene = load_scene(settings, with_points=False)
     with _progress("pictures") as advance:
@@ -199,6 +199,7 @@ def train(
     /,
     out: Path,
     set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
     device: Device = "auto",
 ) -> None:
     """Train the mixture that CONFIG (YAML) describes into the folder OUT; run it again to go on where it stopped.
@@ -207,6 +208,7 @@ def train(
         config: A training configuration, such as configs/demo.yaml.
         out: The run's folder: configuration, one checkpoint per expert, and mixture.pt at the end.
         set: Changes to the configuration, as key=value: --set router.steps=500 seed=1.
+        cache_dir: Where decoded frames and found points stay, in place of the user's cache folder.
         device: Where to compute.
     """
     from moegs import config as configs
@@ -215,6 +217,8 @@ def train(
     from moegs.training.progress import show
 
     settings = configs.load(TrainConfig, config, set)
+    if cache_dir is not None:
+        settings = replace(settings, data=replace(settings.data, cache_dir=cache_dir.absolute()))
     with show() as on_event:
         written = run(settings, config.parent, out, on_event, device)
     print(f"{written}: look at it with: moegs-view {written}")
@@ -226,7 +230,10 @@ def main() -> None:
         print(f"moegs {moegs.__version__}")
         return
     try:
-        app.cli(prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them.")
+        with system.memory_told():
+            app.cli(
+                prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them."
+            )
     except ValueError as error:
         print(f"moegs: {error}", file=sys.stderr)
         sys.exit(1)

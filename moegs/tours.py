@@ -10,6 +10,8 @@ from moegs.cameras import Camera, turned, turntable
 from moegs.data.scene import Rig
 from moegs.timeline import Timeline
 
+MAX_FRAMES = 100_000
+"""Of one video: almost an hour at 30 frames per second."""
 SMALLEST_ARC = 0.1
 """Degrees; cameras within less stand in one place."""
 
@@ -28,10 +30,19 @@ class Tour:
 
     @property
     def count(self) -> int:
-        """How many frames the video has; raises ValueError where it has none."""
-        count = round(self.seconds * self.fps)
+        """How many frames the video has; raises ValueError where it has none or too many, or a number is not finite."""
+        if not all(map(math.isfinite, (self.degrees or 0.0, self.seconds, self.fps))) or self.fps <= 0:
+            turn = "" if self.degrees is None else f"{self.degrees:g} degrees, "
+            raise ValueError(
+                f"video: got {turn}{self.seconds:g} s and {self.fps:g} fps; give finite numbers, fps above 0"
+            )
+        count = round(min(self.seconds * self.fps, 2.0 * MAX_FRAMES))
         if count < 1:
             raise ValueError(f"video: {self.seconds:g} s at {self.fps:g} fps has no frame; make it longer")
+        if count > MAX_FRAMES:
+            raise ValueError(
+                f"video: {self.seconds:g} s at {self.fps:g} fps is more than {MAX_FRAMES} frames; make it shorter"
+            )
         return count
 
     def cameras(self, rig: Rig, camera: Camera) -> list[Camera]:

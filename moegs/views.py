@@ -20,6 +20,8 @@ from moegs.tours import Tour
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
+MAX_PIXELS = 2**26
+"""Of one picture, 8192 x 8192: with all that belongs to a pixel, more would hardly fit any memory."""
 DEPTH_SPAN = 2.0
 """The colours of depth reach from half to twice the distance to the middle of the scene."""
 
@@ -37,6 +39,13 @@ class Shot:
     mute_rule: MuteRule = "renormalize"
     temperature: float | None = None
     """None for the router's own."""
+
+    def __post_init__(self) -> None:
+        if self.camera.width * self.camera.height > MAX_PIXELS:
+            raise ValueError(
+                f"shot: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
+                "make it smaller"
+            )
 
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
@@ -89,10 +98,20 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     return Drawing(pixels, _annotated(legend, mixture, shot), render)
 
 
+def for_video(shot: Shot) -> tuple[Shot, tuple[str, ...]]:
+    """`shot` with both sides rounded up to even numbers, as H.264 wants them (yuv420p), and what to say of it."""
+    width, height = shot.camera.width, shot.camera.height
+    size = width + width % 2, height + height % 2
+    if size == (width, height):
+        return shot, ()
+    note = f"{width}x{height} is odd, which H.264 cannot hold: rounded to {size[0]}x{size[1]}"
+    return replace(shot, camera=shot.camera.fitted(*size)), (note,)
+
+
 def film(mixture: Mixture, shot: Shot, tour: Tour) -> list[Shot]:
     """`shot` on `tour`: one shot per video frame, the first of them as it is.
 
-    Raises ValueError where the tour has no frame, or no arc to sway in.
+    Raises ValueError where the tour has no frame, too many, or no arc to sway in.
     """
     cameras, times = tour.cameras(mixture.rig, shot.camera), tour.times(mixture.rig.timeline, shot.t)
     return [replace(shot, camera=camera, t=t) for camera, t in zip(cameras, times, strict=True)]
@@ -131,7 +150,11 @@ class View:
 
 def to_pixels(picture: Float[Tensor, "H W 3"]) -> Pixels:
     """8-bit pixels of a float picture, clamped to [0, 1] and rounded."""
-    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+    if picture.is_cuda:
+        from moegs.rasterize.cuda.pictures import to_bytes
+
+        return to_bytes(picture).numpy()
+    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
 
 
 def _parse(mixture: Mixture, text: str) -> tuple[View, str]:
@@ -196,13 +219,17 @@ def _named(tile: Pixels, name: str, mean: float) -> Pixels:
 
 
 def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker."""
+    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker.
+
+    Where no expert has a share, nobody wins: black.
+    """
     gates = render.gates.cpu().numpy()
-    winners = gates.argmax(0)
+    winners = np.where(gates.sum(0) > 0, gates.argmax(0), -1)
     ordered = np.sort(gates, axis=0)
     margin = ordered[-1] - (ordered[-2] if len(gates) > 1 else 0)
     colors = np.array([expert_color(e) for e in range(len(gates))], np.float32)
     pixels = (colors[winners] * (0.35 + 0.65 * margin[..., None]) + 0.5).astype(np.uint8)
+    pixels[winners < 0] = 0
     coverage = [float((winners == e).mean()) for e in range(len(gates))]
     swatches = tuple(
         Swatch(expert_color(e), f"{name} {share:.0%}")
@@ -220,11 +247,15 @@ def _entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixe
 
 
 def gate_entropy(gates: Float[Tensor, "E H W"]) -> Float[Tensor, "H W"]:
-    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert."""
-    experts = len(gates)
+    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert.
+
+    Of their proportions: a muted expert's share that is lost makes nobody undecided. 0 where all gates are 0.
+    """
+    experts, total = len(gates), gates.sum(0)
     if experts == 1:
-        return torch.zeros_like(gates[0])
-    return torch.special.entr(gates).sum(0) / float(np.log(experts))
+        return torch.zeros_like(total)
+    shares = torch.where(total > 0, gates / total, 0.0)
+    return torch.special.entr(shares).sum(0) / float(np.log(experts))
 
 
 def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:

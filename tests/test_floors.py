@@ -26,7 +26,7 @@ FLOORS = {
     2: ["losses", "metrics", "density", "router", "system", "tours"],
     3: ["mixture"],
     4: ["checkpoint", "evaluation", "views", "probe", "export"],
-    5: ["training", "reports"],
+    5: ["training", "reports", "benchmark"],
     6: ["cli"],
     7: ["__main__"],
 }

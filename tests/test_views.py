@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from moegs import probe, views
 from moegs.legends import DEPTH, HEAT, colorize, expert_color
 from moegs.mixture import Mixture
+from moegs.router import MuteRule
 from moegs.views import Shot
 
 
@@ -83,6 +84,25 @@ def test_entropy_is_one_for_equals_and_zero_for_certainty() -> None:
     assert_close(views.gate_entropy(torch.ones(1, 2, 2)), torch.zeros(2, 2))
 
 
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_one_live_expert_is_never_undecided(mixture: Mixture, shot: Shot, rule: MuteRule) -> None:
+    alone = replace(shot, view="gate-entropy", active=(False, True), mute_rule=rule)
+    drawing = views.draw(mixture, alone)
+    assert_close(views.gate_entropy(drawing.render.gates), torch.zeros(32, 48), atol=1e-6, rtol=0)
+    assert drawing.legend is not None
+    assert drawing.legend.notes[0] == "mean 0.00"
+
+
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_with_none_live_nobody_wins_and_nobody_is_undecided(mixture: Mixture, shot: Shot, rule: MuteRule) -> None:
+    silent = replace(shot, view="gate-argmax", active=(False, False), mute_rule=rule)
+    drawing = views.draw(mixture, silent)
+    assert not drawing.pixels.any()
+    assert drawing.legend is not None
+    assert [swatch.text for swatch in drawing.legend.swatches] == ["poly 0%", "key 0%"]
+    assert not views.gate_entropy(drawing.render.gates).any()
+
+
 def test_depth_keeps_its_colours_while_time_runs(mixture: Mixture, shot: Shot) -> None:
     legends = {views.draw(mixture, replace(shot, view="depth", t=t)).legend for t in (0.0, 0.3, 0.7)}
     assert len(legends) == 1
@@ -138,6 +158,17 @@ def test_a_shot_with_a_wrong_entry_is_refused_by_its_name(shot: Shot, key: str, 
     text = json.dumps(json.loads(shot.to_json()) | {key: value})
     with pytest.raises(ValueError, match=rf"^shot: not the JSON of one \([^\n]*{key}"):
         Shot.from_json(text)
+
+
+@pytest.mark.parametrize(("size", "rounded"), [((48, 32), (48, 32)), ((33, 16), (34, 16)), ((1, 1), (2, 2))])
+def test_video_has_even_sides(mixture: Mixture, shot: Shot, size: tuple[int, int], rounded: tuple[int, int]) -> None:
+    camera = shot.camera.fitted(*size)
+    asked = replace(shot, camera=camera, view="alpha", temperature=2.0)
+    even, notes = views.for_video(asked)
+    assert (even.camera.width, even.camera.height) == rounded
+    assert replace(even, camera=camera) == asked
+    told = (f"{size[0]}x{size[1]} is odd, which H.264 cannot hold: rounded to {rounded[0]}x{rounded[1]}",)
+    assert notes == (() if size == rounded else told)
 
 
 class TestProbe:

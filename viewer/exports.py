@@ -75,13 +75,8 @@ def film(mixture: Mixture, draw: Callable[[Shot], Drawing], video: Video, on_fra
 
     `on_frame` may raise Cancelled: then nothing is left of it. Raises ValueError where the tour has no way to go.
     """
-    shot = video.shot
-    width, height = shot.camera.width, shot.camera.height
-    size = export.even(width, height)
-    notes: tuple[str, ...] = ()
-    if size != (width, height):
-        notes = (f"{width}x{height} is odd, which H.264 cannot hold: rounded to {size[0]}x{size[1]}.",)
-        shot = Shot(shot.camera.fitted(*size), shot.t, shot.view, shot.active, shot.mute_rule, shot.temperature)
+    shot, notes = views.for_video(video.shot)
+    size = shot.camera.width, shot.camera.height
     shots = views.film(mixture, shot, video.tour)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{video.name}.mp4"

@@ -207,8 +207,9 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         config, centers = self.config, children["time_centers"]
         apart = (centers[:, 1] - centers[:, 0]).abs() / 3
         jitter = torch.randn_like(centers) * apart.clamp_min(2 / config.interval)[:, None]
-        low, high = config.centers(float(self.frames), margin=1.0)  # held inside the clip, as published
-        children["time_centers"] = (centers + jitter).clamp(low, high)
+        first, last = config.centers(float(self.frames), margin=0.0)
+        # Held from the second frame to the last, as published.
+        children["time_centers"] = (centers + jitter).clamp(first + 1 / config.interval, last)
         children["log_time_widths"] = torch.full_like(children["log_time_widths"], config.log_time_width)
         return children
 

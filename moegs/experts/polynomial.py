@@ -52,8 +52,8 @@ class PolynomialConfig(ExpertConfig):
             raise ValueError(f"got degree {self.degree} and {self.segments} segments; expected at least 0 and 1")
 
     def start(self, points: Points, frames: int, views: int) -> "PolynomialExpert":
-        """As the base class says. Each point's time is its Gaussian's centre; a segment that no points were seen in
-        starts with all of them, centred in its middle."""
+        """As the base class says. Each point's time is its Gaussian's centre; a segment that fewer than two points
+        were seen in, which have no distance, starts with all of them, centred in its middle."""
         if frames < self.segments:
             raise ValueError(f"segments: got {self.segments} for {frames} frames; give at most one each")
         first = [round(segment * frames / self.segments) for segment in range(self.segments + 1)]
@@ -63,7 +63,7 @@ class PolynomialConfig(ExpertConfig):
             times = (points.times * frames - low) / (high - low)
             seen = (times >= 0) & ((times < 1) | (high == frames))
             chosen = Points(points.means[seen], points.colors[seen], times[seen])
-            if not seen.any():
+            if int(seen.sum()) < 2:
                 chosen = replace(points, times=torch.full_like(times, 0.5))
             groups[f"{low}to{high - 1}"] = canonical.parameters(self._start_segment(chosen))
         return PolynomialExpert(self, groups, bounds)

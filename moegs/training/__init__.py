@@ -11,7 +11,7 @@ from moegs.mixture import Mixture
 from moegs.system import Device
 from moegs.system import device as device_called
 from moegs.training.config import TrainConfig, difference, write
-from moegs.training.events import Event, Scored, Skipped
+from moegs.training.events import Event, Preparing, Scored, Skipped, Told
 from moegs.training.loop import OnEvent, Plan, Shuffled, TrainingError, run
 from moegs.training.phases import ExpertJob, expert_file, finish, provenance
 from moegs.training.routing import RouterTrainee, validation_psnr
@@ -29,13 +29,15 @@ def train(
 ) -> Path:
     """Runs all of `settings` in the folder `out` and returns the mixture's checkpoint there.
 
-    `base`: the folder that the data's path is relative to. What `out` holds of an earlier sitting with the same
+    `base`: the folder that the data's paths are relative to. What `out` holds of an earlier sitting with the same
     settings is not done again. One expert alone gets no router.
     Raises ValueError in one line when `out` belongs to another config, or a loss or gradient is not finite.
     """
-    settings = replace(settings, data=replace(settings.data, path=(base / settings.data.path).resolve()))
+    settings = replace(settings, data=settings.data.relative_to(base))
     where = device_called(device)
     _claim(out, settings)
+    if not (out / "mixture.pt").exists():
+        _prepare(settings, on_event)
     _train_experts(settings, out, where, on_event)
     mixture_file = out / "mixture.pt"
     if mixture_file.exists():
@@ -55,6 +57,13 @@ def _claim(out: Path, settings: TrainConfig) -> None:
     other = difference(settings, path)
     if other:
         raise TrainingError(f"{out}: belongs to another config ({other}); choose another folder, or its own config")
+
+
+def _prepare(settings: TrainConfig, on_event: OnEvent) -> None:
+    """Decodes frames and finds points once, where the caches keep them for all experts and their processes."""
+    scene = load_scene(settings.data, on_prepared=lambda what, done, of: on_event(Preparing(what, done, of)))
+    for text in (scene.summary, *scene.warnings):
+        on_event(Told(text, warning=text in scene.warnings))
 
 
 def _train_experts(settings: TrainConfig, out: Path, device: torch.device, on_event: OnEvent) -> None:
@@ -89,7 +98,7 @@ def _train_router(
         name = f"router-{temperature:g}"
         plan = Plan(settings.router.steps, settings.seed, state_file, settings.save_every)
         trainee = RouterTrainee(name, settings.router, mixture, scene)
-        seconds += run(trainee, Shuffled(learned, scene.rig.timeline.frames), plan, on_event)
+        seconds += run(trainee, Shuffled(scene.pairs(learned), scene.expect), plan, on_event)
         mixtures[temperature] = mixture
         if held_out:
             psnrs[temperature] = validation_psnr(mixture, scene, held_out)

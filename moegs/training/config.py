@@ -7,6 +7,7 @@ import yaml
 
 from moegs import config
 from moegs.data import DataConfig
+from moegs.data.config import KEEPING
 from moegs.files import replacing
 from moegs.training.experts import ExpertTraining
 from moegs.training.routing import RouterTraining
@@ -56,6 +57,8 @@ def difference(ours: TrainConfig, path: Path) -> str | None:
         raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}); remove it or choose another") from None
     flat_ours, flat_theirs = _flat(config.dump(ours)), _flat(theirs)
     for key in {**flat_ours, **flat_theirs}:
+        if key in {f"data.{name}" for name in KEEPING}:
+            continue  # a run may go on with its frames in another place
         if flat_ours.get(key) != flat_theirs.get(key):
             return f"{key}: {flat_theirs.get(key)} there, {flat_ours.get(key)} here"
     return None

@@ -23,6 +23,23 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Preparing:
+    """The data are being made ready: decoded, or triangulated."""
+
+    what: str
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something that whoever started the run should know of its data, in one line."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
 class Resumed:
     """A phase goes on from where an earlier sitting left it."""
 
@@ -57,4 +74,4 @@ class Saved:
     path: Path
 
 
-Event = Progress | Resumed | Skipped | Scored | Saved
+Event = Progress | Preparing | Told | Resumed | Skipped | Scored | Saved

@@ -68,7 +68,7 @@ class ExpertTrainee(Trainee):
         result = rasterize([layer], self.cameras[camera])
         result.means2d.retain_grad()
         self.rendered = result, gaussians
-        photo = self.scene.photos.at(camera, frame).to(self.device, torch.float32) / 255
+        photo = self.scene.photo(camera, frame, self.device)
         loss = photometric(result.images[0], photo, self.config.ssim_weight) + expert.penalty()
         return Attempt(loss, result.images[0], photo)
 

@@ -94,11 +94,20 @@ def make_optimizer(module: nn.Module, rates: Sequence[Rate], kind: str) -> Optim
     return Adam(groups, eps=1e-15, fused=True)
 
 
+AHEAD = 4
+"""How many photos the data are told of before they are asked for."""
+
+
 class Shuffled:
     """Pairs of camera and frame, each once in a random order, then again in another."""
 
-    def __init__(self, cameras: Sequence[int], frames: int) -> None:
-        self.pairs = [(camera, frame) for camera in cameras for frame in range(frames)]
+    def __init__(
+        self,
+        pairs: Sequence[tuple[int, int]],
+        expect: Callable[[Sequence[tuple[int, int]]], None] = lambda pairs: None,
+    ) -> None:
+        self.pairs, self.expect = pairs, expect
+        """`expect` hears which pairs come next."""
         self.order = torch.empty(0, dtype=torch.long)
         self.place = 0
 
@@ -106,6 +115,7 @@ class Shuffled:
         """The next camera and frame; the order comes from torch's global generator."""
         if self.place == len(self.order):
             self.order, self.place = torch.randperm(len(self.pairs)), 0
+        self.expect([self.pairs[number] for number in self.order[self.place : self.place + AHEAD].tolist()])
         self.place += 1
         return self.pairs[int(self.order[self.place - 1])]
 

@@ -108,7 +108,8 @@ def test_mute_changes_it_and_is_told_in_the_picture(page: Page) -> None:
 def test_the_gate_view_carries_its_legend(page: Page) -> None:
     heat = changed(page, lambda: choose(page, "View", "gate:poly"))
     corner = heat[-70:, :150]
-    assert (corner.min(-1) > 200).any(), "white letters"
+    # The page blurs its canvas while the machine is busy; no colour of the map has all three channels above 100.
+    assert (corner.min(-1) > 120).any(), "white letters"
     assert (corner.max(-1) < 60).mean() > 0.3, "on a dark plate"
     changed(page, lambda: choose(page, "View", "rgb"))
 
