@@ -10,10 +10,10 @@ from moegs.cameras import Camera, turned, turntable
 from moegs.data.scene import Rig
 from moegs.timeline import Timeline
 
-MAX_FRAMES = 100_000
-"""Of one video: almost an hour at 30 frames per second."""
 SMALLEST_ARC = 0.1
 """Degrees; cameras within less stand in one place."""
+MAX_FRAMES = 100_000
+"""Of one video: almost an hour at 30 frames per second."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,14 @@ class Tour:
 
     @property
     def count(self) -> int:
-        """How many frames the video has; raises ValueError where it has none or too many, or a number is not finite."""
+        """How many frames the video has.
+
+        Raises ValueError where it has none or too many, or a number is not finite.
+        """
         if not all(map(math.isfinite, (self.degrees or 0.0, self.seconds, self.fps))) or self.fps <= 0:
-            turn = "" if self.degrees is None else f"{self.degrees:g} degrees, "
+            told = "" if self.degrees is None else f"{self.degrees:g} degrees, "
             raise ValueError(
-                f"video: got {turn}{self.seconds:g} s and {self.fps:g} fps; give finite numbers, fps above 0"
+                f"video: got {told}{self.seconds:g} s and {self.fps:g} fps; give finite numbers, fps above 0"
             )
         count = round(min(self.seconds * self.fps, 2.0 * MAX_FRAMES))
         if count < 1:

@@ -111,7 +111,7 @@ def for_video(shot: Shot) -> tuple[Shot, tuple[str, ...]]:
 def film(mixture: Mixture, shot: Shot, tour: Tour) -> list[Shot]:
     """`shot` on `tour`: one shot per video frame, the first of them as it is.
 
-    Raises ValueError where the tour has no frame, too many, or no arc to sway in.
+    Raises ValueError where the tour has no frame, or no arc to sway in.
     """
     cameras, times = tour.cameras(mixture.rig, shot.camera), tour.times(mixture.rig.timeline, shot.t)
     return [replace(shot, camera=camera, t=t) for camera, t in zip(cameras, times, strict=True)]

@@ -160,15 +160,18 @@ def test_a_shot_with_a_wrong_entry_is_refused_by_its_name(shot: Shot, key: str, 
         Shot.from_json(text)
 
 
-@pytest.mark.parametrize(("size", "rounded"), [((48, 32), (48, 32)), ((33, 16), (34, 16)), ((1, 1), (2, 2))])
-def test_video_has_even_sides(mixture: Mixture, shot: Shot, size: tuple[int, int], rounded: tuple[int, int]) -> None:
-    camera = shot.camera.fitted(*size)
-    asked = replace(shot, camera=camera, view="alpha", temperature=2.0)
-    even, notes = views.for_video(asked)
-    assert (even.camera.width, even.camera.height) == rounded
-    assert replace(even, camera=camera) == asked
-    told = (f"{size[0]}x{size[1]} is odd, which H.264 cannot hold: rounded to {rounded[0]}x{rounded[1]}",)
-    assert notes == (() if size == rounded else told)
+class TestVideo:
+    @pytest.mark.parametrize(("size", "rounded"), [((48, 32), (48, 32)), ((33, 16), (34, 16)), ((1, 1), (2, 2))])
+    def test_video_has_even_sides(
+        self, mixture: Mixture, shot: Shot, size: tuple[int, int], rounded: tuple[int, int]
+    ) -> None:
+        camera = shot.camera.fitted(*size)
+        asked = replace(shot, camera=camera, view="alpha", temperature=2.0)
+        even, notes = views.for_video(asked)
+        assert (even.camera.width, even.camera.height) == rounded
+        assert replace(even, camera=camera) == asked
+        told = (f"{size[0]}x{size[1]} is odd, which H.264 cannot hold: rounded to {rounded[0]}x{rounded[1]}",)
+        assert notes == (() if size == rounded else told)
 
 
 class TestProbe:
