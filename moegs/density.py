@@ -15,17 +15,18 @@ from torch.optim import Optimizer
 
 from moegs.experts.base import Expert
 from moegs.rasterize import RenderResult
+from moegs.schedules import Interval, Steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class DensityConfig:
     """When Gaussians are added and removed, and which."""
 
-    start: int = 500
+    start: Steps = 500
     """First step after which Gaussians may be added."""
-    stop: int = 15000
+    stop: Steps = 15000
     """From this step on nothing changes any more."""
-    every: int = 100
+    every: Interval = 100
     """Steps between two changes."""
     gradient: float = 2e-4
     """A Gaussian grows when its mean positional gradient exceeds this; normalised device coordinates."""
@@ -39,7 +40,7 @@ class DensityConfig:
     """Gaussians below are removed."""
     largest: float = 1.0
     """Gaussians whose largest scale exceeds this are removed; times the scene's extent."""
-    reset_every: int | None = None
+    reset_every: Interval | None = None
     """Steps between two opacity resets; None: never."""
     reset_opacity: float = 0.01
     """What a reset lowers opacities to."""

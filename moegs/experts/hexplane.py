@@ -14,6 +14,7 @@ from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.heads import Heads, HeadsConfig
 from moegs.experts.planes import Planes, PlanesConfig
 from moegs.gaussians import Gaussians, Points
+from moegs.schedules import Steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class HexPlaneConfig(ExpertConfig):
     planes: PlanesConfig = field(default_factory=PlanesConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     rates: HexPlaneRates = field(default_factory=HexPlaneRates)
-    coarse_steps: int = 3000
+    coarse_steps: Steps = 3000
     """Before this step nothing is deformed."""
     means_feel_planes: bool = True
     """Whether the gradient through the look-up in the planes reaches the means, as published."""

@@ -14,6 +14,7 @@ from moegs.experts import canonical
 from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
 from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.gaussians import Gaussians, LowPass, Points, concatenate
+from moegs.schedules import Steps
 
 FULL_WIDTH = 2.36
 """Of a normal curve at half its height, in standard deviations."""
@@ -69,7 +70,7 @@ class KeyframeConfig(ExpertConfig):
     """Of the mean logarithm of the static Gaussians' displacements."""
     motion_weight: float = 1e-4
     """Of the mean distance from the first key to the others, world units."""
-    penalty_start: int = 500
+    penalty_start: Steps = 500
     """Step from which the two count."""
     static_rates: StaticRates = field(default_factory=StaticRates)
     dynamic_rates: DynamicRates = field(default_factory=DynamicRates)
