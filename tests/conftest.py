@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import recordings
+import stamps
 from backends import BACKENDS
 
 
@@ -17,3 +18,11 @@ def backend(request: pytest.FixtureRequest) -> str:
 def tiny(tmp_path: Path) -> Path:
     """Three cameras with four pictures each."""
     return recordings.write_folders(tmp_path / "tiny")
+
+
+@pytest.fixture
+def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
+    from moegs.training import phases
+
+    monkeypatch.setattr(phases, "load_scene", lambda data: stamps.scene())

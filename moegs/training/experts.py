@@ -13,7 +13,9 @@ from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
 from moegs.gaussians import Gaussians
 from moegs.losses import photometric
+from moegs.mixture import Mixture
 from moegs.rasterize import Layer, RenderResult, rasterize
+from moegs.schedules import Steps
 from moegs.training.loop import Attempt, Trainee, make_optimizer
 
 
@@ -23,7 +25,7 @@ class ExpertTraining:
 
     name: str
     expert: AnyExpertConfig
-    steps: int = 30000
+    steps: Steps = 30000
     density: DensityConfig = field(default_factory=DensityConfig)
     ssim_weight: float = 0.2
     """Share of 1 - SSIM in the loss; the rest is L1."""
@@ -95,6 +97,9 @@ class ExpertTrainee(Trainee):
         expert.begin_step(state["step"])
         self._take(expert)
         self.control.load_state_dict(state["control"])
+
+    def shown(self) -> Mixture:
+        return Mixture([self.name], [self.expert], None, self.scene.rig)
 
     @property
     def gaussians(self) -> int:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from moegs.training.events import Event, Progress, Resumed, Saved, Scored, Skipped
+from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Snapshot
 from moegs.training.loop import OnEvent
 
 LINE_SECONDS = 30.0
@@ -45,7 +45,7 @@ class Reporter:
         """Shows `event`."""
         if isinstance(event, Progress):
             self._progress(event)
-        else:
+        elif not isinstance(event, Snapshot):
             self.console.print(_line(event), highlight=False, soft_wrap=True)
 
     def _progress(self, event: Progress) -> None:
@@ -68,7 +68,9 @@ class Reporter:
         )
 
 
-def _line(event: Resumed | Skipped | Scored | Saved) -> str:
+def _line(event: Begun | Resumed | Skipped | Scored | Saved) -> str:
+    if isinstance(event, Begun):
+        return f"{event.name}: {event.jobs} to train"
     if isinstance(event, Resumed):
         return f"{event.name}: goes on from step {event.step}"
     if isinstance(event, Skipped):

@@ -12,6 +12,7 @@ from moegs.experts.base import Rate
 from moegs.losses import photometric
 from moegs.mixture import Mixture
 from moegs.router import RouterConfig
+from moegs.schedules import Steps
 from moegs.training.loop import Attempt, Trainee, make_optimizer
 
 
@@ -20,7 +21,7 @@ class RouterTraining:
     """How the router is trained; the rates are the published ones."""
 
     router: RouterConfig = field(default_factory=RouterConfig)
-    steps: int = 5000
+    steps: Steps = 5000
     rate_weights: float = 0.5
     """Of w and w_dir."""
     rate_temporal: float = 0.05
@@ -28,7 +29,7 @@ class RouterTraining:
     rate_network: float = 0.05
     decay: float = 0.01
     """The rate of w and w_dir falls to this share of itself ..."""
-    decay_steps: int = 10000
+    decay_steps: Steps = 10000
     """... in so many steps."""
     ssim_weight: float = 0.2
     """Share of 1 - SSIM in the loss; the rest is L1."""
@@ -92,6 +93,9 @@ class RouterTrainee(Trainee):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["router"])
+
+    def shown(self) -> Mixture:
+        return self.mixture
 
     @property
     def gaussians(self) -> int:
