@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -236,6 +237,26 @@ def test_two_runs_in_one_folder_are_refused_and_a_glance_does_no_harm(tmp_path: 
     assert len(heard) == 2
     assert f"process {os.getpid()} on" in heard[0]
     assert not lock.held(out / ".lock")
+
+
+def test_a_run_starts_though_somebody_asks_all_the_time_whether_it_is_at_work(tmp_path: Path):
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            lock.held(tmp_path / ".lock")
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(20):
+            with lock.hold(tmp_path / ".lock"):
+                pass
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()
 
 
 def hold_for_ever(path: Path, ready: Callable[[], None]) -> None:

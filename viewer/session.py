@@ -43,13 +43,13 @@ class Session:
         self._arrivals: deque[float] = deque(maxlen=60)
         self._told = 0.0
         self._failed = False
+        self._renewals = self._ordered = 0
         self._video: Job | None = None
         self._photos: list[Job] = []
         self._state = ViewState.of(studio.mixture)
         self._pose: Pose | None = None
         self._worker = Worker(self, studio.draw)
-        actions = Actions(self.change, self.fly, self.record, self.photograph, self.cancel)
-        self._panel = Panel(client, studio.mixture, self._state, actions)
+        self._panel = self._new_panel()
         self._frustums = self._add_frustums()
         self._client.camera.up_direction = self._stage.up
         self.fly(self._stage.start())
@@ -86,6 +86,23 @@ class Session:
                 frustum.visible = state.frustums and (state.flight is None or state.flight.number != number)
         self._worker.wake()
 
+    def renew(self) -> None:
+        """Takes up the studio's new mixture; the camera, the time and what was chosen stay where it has them."""
+        mixture = self._studio.mixture
+        with self._lock:
+            self._renewals += 1
+            self._version += 1
+            if not self._panel.renew(mixture, self._state):
+                self._state = self._state.carried_to(mixture)
+                self._client.gui.reset()
+                self._panel = self._new_panel()
+        self._worker.wake()
+
+    def show_note(self) -> None:
+        """Shows the studio's line."""
+        with self._lock:
+            self._panel.show_note(self._studio.note)
+
     def fly(self, number: int | None) -> None:
         """Looks through camera `number` of the data set; None: the mouse leads from here."""
         if number is None:
@@ -107,7 +124,7 @@ class Session:
         with self._lock:
             if self._state.playback.ended(now):
                 self.change(lambda state, now: replace(state, playback=state.playback.pause(now)))
-            state, version = self._state, self._version
+            state, version, self._ordered = self._state, self._version, self._renewals
             width, height = self._canvas()
             if self._pose is None or width < 1 or height < 1:
                 return None
@@ -120,6 +137,8 @@ class Session:
         """Sends `frame` and what belongs to it, and waits until the browser has it."""
         if self._gone():
             raise Closed
+        if self._ordered < self._renewals:  # drawn of a mixture that is no longer shown
+            return
         pixels = frame.drawing.burnt()
         height, width = pixels.shape[:2]
         state = self._state
@@ -147,6 +166,8 @@ class Session:
 
     def fail(self, error: Exception) -> None:
         """Shows in the page why there is no new picture; the last good one stays."""
+        if self._ordered < self._renewals:  # what was ordered is no longer there to be drawn
+            return
         self._failed = True
         if not self._gone():
             self._panel.show_error(error)
@@ -191,6 +212,12 @@ class Session:
             for note in made.notes:
                 self._client.add_notification("Note", note, auto_close_seconds=10)
             self._client.send_file_download(made.name, made.content)
+
+    def _new_panel(self) -> Panel:
+        actions = Actions(self.change, self.fly, self.record, self.photograph, self.cancel)
+        panel = Panel(self._client, self._studio.mixture, self._state, actions)
+        panel.show_note(self._studio.note)
+        return panel
 
     def _canvas(self) -> tuple[int, int]:
         camera = self._client.camera

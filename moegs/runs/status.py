@@ -64,6 +64,8 @@ class Status:
     stage: StageName = "experts"
     phases: tuple[Phase, ...] = ()
     """Those that have begun, in that order."""
+    score: float | None = None
+    """PSNR of the mixture on the held-out cameras, once it is measured, dB."""
     message: str = ""
     """Why it stopped or failed."""
     written: float = 0.0

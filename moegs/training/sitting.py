@@ -129,9 +129,9 @@ def _after(before: Status, event: Event) -> Status:
         if phase is None:
             phase = Phase(name=event.name, stage=before.stage, steps=event.steps, gaussians=0, seconds=0.0, curve=())
         return before.put(phase.at(Point(event.step, event.loss, event.psnr), event.gaussians, event.seconds))
-    if isinstance(event, Scored) and phase is not None:
-        return before.put(replace(phase, score=event.psnr))
-    if isinstance(event, Saved):  # the mixture is no phase of its own, but the end of all routers
+    if isinstance(event, Scored):  # the mixture is no phase of its own, but the end of all routers
+        return replace(before, score=event.psnr) if phase is None else before.put(replace(phase, score=event.psnr))
+    if isinstance(event, Saved):
         ended = (event.name,) if phase else tuple(each.name for each in before.phases if each.stage == before.stage)
         return replace(before, phases=tuple(_finished(each, each.name in ended) for each in before.phases))
     return before
