@@ -1,6 +1,7 @@
 """Runs on a Ray cluster of this machine, started through the command line; a worker is killed in the middle."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 import yaml
 
 from moegs import checkpoint, config
-from moegs.runs import RunFolder
+from moegs.runs import RunFolder, status
 from moegs.training import TrainConfig, cluster
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.phases import SoleJob
@@ -24,10 +25,11 @@ ROOT = Path(__file__).parent.parent
 
 
 def write_configs(folder: Path) -> list[Path]:
-    """Two runs of two small experts; the experts of the first take their time."""
-    data = {"path": str(recordings.write_folders(folder / "data"))}
+    """Two runs of two small experts, the first one's expert takes its time; and one whose data is nowhere."""
+    recordings.write_folders(folder / "data")
     written = []
-    for name, steps in (("first", 400), ("second", 10)):
+    for name, steps, place in (("first", 400, "data"), ("second", 10, "data"), ("broken", 10, "nowhere")):
+        data = {"path": str(folder / place)}
         experts = [
             {"name": "poly", "steps": steps, "expert": {"kind": "polynomial", "sh_degree": 0}},
             {"name": "key", "steps": 10, "expert": {"kind": "keyframe", "sh_degree": 0, "interval": 2}},
@@ -59,7 +61,7 @@ def kill_once_at_work(process: subprocess.Popen[str], title: str, folder: RunFol
 
 
 @pytest.mark.slow
-def test_two_runs_on_a_cluster_end_as_they_would_here_though_a_worker_is_killed(tmp_path: Path) -> None:
+def test_runs_on_a_cluster_end_as_they_would_here_though_one_fails_and_a_worker_is_killed(tmp_path: Path) -> None:
     configs, out = write_configs(tmp_path), tmp_path / "cluster"
     command = [sys.executable, "-m", "moegs", "train", *map(str, configs), "--out", str(out)]
     with subprocess.Popen(
@@ -67,9 +69,12 @@ def test_two_runs_on_a_cluster_end_as_they_would_here_though_a_worker_is_killed(
     ) as process:
         kill_once_at_work(process, "first/poly", RunFolder(out / "first"), "poly")
         _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
+    assert process.returncode == 1, told
     assert "first/poly: goes on from step" in told
-    for path in configs:
+    assert re.search(r"^moegs: 1 of 3 runs failed; .*nowhere", told, re.MULTILINE), told
+    standings = {path.stem: status.look(RunFolder(out / path.stem)).standing for path in configs}
+    assert standings == {"first": "finished", "second": "finished", "broken": "failed"}
+    for path in configs[:2]:
         settings, there = config.load(TrainConfig, path), RunFolder(out / path.stem)
         here = cluster_free(path, tmp_path / "here" / path.stem)
         assert {file.name for file in there.path.iterdir()} == {file.name for file in here.path.iterdir()}

@@ -9,7 +9,7 @@ import viser
 
 from moegs import probe, views
 from moegs.cameras import Camera
-from viewer import exports, markup
+from viewer import exports, frustums, markup
 from viewer.controls import cameras
 from viewer.exports import Cancelled, Download, Job
 from viewer.navigation import Flight, Pose, Stage, pose_of
@@ -50,7 +50,7 @@ class Session:
         self._pose: Pose | None = None
         self._worker = Worker(self, studio.draw)
         self._panel = self._new_panel()
-        self._frustums = self._add_frustums()
+        self._frustums = frustums.add(client, self._stage, cameras(studio.mixture))
         self._client.camera.up_direction = self._stage.up
         self.fly(self._stage.start())
         client.camera.on_update(self._camera_moved)
@@ -190,7 +190,7 @@ class Session:
                 return exports.turntable(studio.mixture, studio.draw, shot, options, advance)
 
             self._panel.show_progress(0.0)
-            video = Job(make, self._panel.show_progress, self._recorded)
+            video = Job(make, lambda percent: self._panel.show_progress(percent), self._recorded)
             video.start()
             self._video = video
 
@@ -284,23 +284,3 @@ class Session:
 
     def _gone(self) -> bool:
         return self._client.client_id not in self._studio.clients()
-
-    def _add_frustums(self) -> dict[int, viser.CameraFrustumHandle]:
-        """The data set's cameras in the scene by their number, unseen at first."""
-        rig, found = self._studio.mixture.rig, {}
-        for label, number in cameras(self._studio.mixture).items():
-            camera = rig.cameras[number]
-            pose = self._stage.pose(camera)
-            found[number] = self._client.scene.add_camera_frustum(
-                f"/cameras/{number}",
-                pose.fov,
-                camera.width / camera.height,
-                scale=0.1,
-                thickness=1.5,
-                thickness_units="screen",
-                color=(230, 159, 0) if label.startswith("test") else (150, 150, 150),
-                position=pose.position,
-                wxyz=self._stage.wxyz(camera),
-                visible=False,
-            )
-        return found

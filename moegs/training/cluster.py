@@ -14,7 +14,7 @@ from typing import Any
 
 from moegs.runs import StageName
 from moegs.training.config import TrainConfig
-from moegs.training.events import Begun, Skipped, named
+from moegs.training.events import Begun, Failed, Skipped, named
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.phases import Job
 from moegs.training.sitting import Sitting, opened
@@ -39,8 +39,8 @@ def train_all(runs: Mapping[Path, TrainConfig], address: str | None, on_event: O
             lines.append(_Line(*stack.enter_context(opened(settings, Path(), out, sitting, tell))))
         stack.enter_context(_cluster(address))
         failed = _work(lines)
-        if failed:
-            raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; {'; '.join(failed)}")
+    if failed:  # only here: to leave the block by it would tell all of them that they have failed
+        raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; {'; '.join(failed)}")
 
 
 @dataclass
@@ -62,7 +62,7 @@ def _work(lines: Sequence[_Line]) -> list[str]:
     from ray.util.queue import Queue
 
     queue = Queue(actor_options={"num_cpus": 0})
-    last = {}
+    last: dict[Any, tuple[int, str]] = {}
     for number, line in enumerate(lines):
         before: list[Any] = []
         for stage in line.run.stages:
@@ -72,19 +72,21 @@ def _work(lines: Sequence[_Line]) -> list[str]:
                     line.tell(Skipped(job.name, job.path))
             if jobs:
                 before = [_task(job).remote(job, (number, stage, len(jobs)), queue, *before) for job in jobs]
-                last.update(dict.fromkeys(before, number))
+                last.update({ref: (number, job.name) for ref, job in zip(before, jobs, strict=True)})
     failed: dict[int, str] = {}
     left = list(last)
     while left:
         done, left = ray.wait(left, num_returns=len(left), timeout=POLL_SECONDS)
         _hand_on(queue, lines)
         for ref in done:
+            number, name = last[ref]
             try:
                 error = ray.get(ref)
             except RayError as lost:
-                error = f"{lines[last[ref]].run.folder.path}: its worker was lost for good ({type(lost).__name__})"
-            if error:
-                failed.setdefault(last[ref], error)
+                error = f"{lines[number].run.folder.path}: {name} lost its worker for good ({type(lost).__name__})"
+            if error and number not in failed:
+                failed[number] = error
+                lines[number].tell(Failed(name, error))
     _hand_on(queue, lines)
     return list(failed.values())
 

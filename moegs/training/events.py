@@ -80,7 +80,16 @@ class Saved:
     path: Path
 
 
-Event = Begun | Progress | Snapshot | Resumed | Skipped | Scored | Saved
+@dataclass(frozen=True)
+class Failed:
+    """A phase cannot go on; the run does without what waits for it, where others run beside it."""
+
+    name: str
+    reason: str
+    """In one line."""
+
+
+Event = Begun | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
 
 
 def named(on_event: Callable[[Event], None], prefix: str) -> Callable[[Event], None]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Snapshot
+from moegs.training.events import Begun, Event, Failed, Progress, Resumed, Saved, Scored, Skipped, Snapshot
 from moegs.training.loop import OnEvent
 
 LINE_SECONDS = 30.0
@@ -68,7 +68,7 @@ class Reporter:
         )
 
 
-def _line(event: Begun | Resumed | Skipped | Scored | Saved) -> str:
+def _line(event: Begun | Resumed | Skipped | Scored | Saved | Failed) -> str:
     if isinstance(event, Begun):
         return f"{event.name}: {event.jobs} to train"
     if isinstance(event, Resumed):
@@ -77,4 +77,6 @@ def _line(event: Begun | Resumed | Skipped | Scored | Saved) -> str:
         return f"{event.name}: finished before, {event.path}"
     if isinstance(event, Saved):
         return f"{event.name}: saved, {event.path}"
+    if isinstance(event, Failed):
+        return f"{event.name}: failed, {event.reason}"
     return f"{event.name}: {event.split} {event.psnr:.2f} dB"

@@ -10,7 +10,7 @@ from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
 from moegs.training.config import TrainConfig, difference, write
-from moegs.training.events import Begun, Event, Progress, Saved, Scored
+from moegs.training.events import Begun, Event, Failed, Progress, Saved, Scored
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.stages import Run
 
@@ -112,8 +112,9 @@ class _Recorder:
         self._on_event(event)
 
     def end(self, state: State, message: str) -> None:
-        """The last word."""
-        self._status = replace(self._status, state=state, message=message)
+        """The last word, unless a phase has failed."""
+        if self._status.state == "running":
+            self._status = replace(self._status, state=state, message=message)
         self._write()
 
     def _write(self) -> None:
@@ -122,6 +123,8 @@ class _Recorder:
 
 
 def _after(before: Status, event: Event) -> Status:
+    if isinstance(event, Failed):
+        return replace(before, state="failed", message=event.reason)
     if isinstance(event, Begun):
         return replace(before, stage=event.name)
     phase = before.find(event.name)
