@@ -33,11 +33,11 @@ def train_all(runs: Mapping[Path, TrainConfig], address: str | None, on_event: O
     when one has failed, and as `opened` does before anything is started.
     """
     with ExitStack() as stack:
+        stack.enter_context(_cluster(address))  # first: no folder is claimed for what cannot begin
         lines = []
         for out, settings in runs.items():
             tell = named(on_event, out.name) if len(runs) > 1 else on_event
             lines.append(_Line(*stack.enter_context(opened(settings, Path(), out, sitting, tell))))
-        stack.enter_context(_cluster(address))
         failed = _work(lines)
     if failed:  # only here: to leave the block by it would tell all of them that they have failed
         raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; {'; '.join(failed)}")
