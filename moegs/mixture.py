@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts.base import Expert
 from moegs.gaussians import Gaussians
-from moegs.rasterize import Layer, rasterize
+from moegs.rasterize import Layer, RenderResult, rasterize
 from moegs.router import MuteRule, Router, gates
+from moegs.router.gating import Gate, over_pixels
 
 INSTANTS_KEPT = 4
 """How many instants' Gaussians a mixture keeps at first, so that moving the camera at one time evaluates no network."""
@@ -32,15 +33,22 @@ class MixtureRender:
     gates: Float[Tensor, "E H W"]
     """Each expert's share, 1 in sum (less under the mute rule `keep`)."""
     logits: Float[Tensor, "E H W"]
-    """What the softmax was taken of, before division by the temperature."""
+    """What the softmax was taken of, before division by the temperature; minus infinity where tile gating skipped."""
     images: Float[Tensor, "E H W 3"]
     """Each expert's own picture, not clamped."""
     alphas: Float[Tensor, "E H W 1"]
     depths: Float[Tensor, "E H W 1"]
     distance: float
     """From the camera to the middle of the scene, world units."""
-    drawn: int
-    """How many Gaussians were composited."""
+    radii: Int[Tensor, "M 2"]
+    """Extent of each Gaussian along the image axes, pixels; 0 for one that is not drawn."""
+    pairs: Int[Tensor, ""]
+    """How many (Gaussian, tile) pairs were composited."""
+
+    @property
+    def drawn(self) -> int:
+        """How many Gaussians reach the picture; waits for the GPU."""
+        return int((self.radii > 0).all(1).sum())
 
 
 class Mixture(nn.Module):
@@ -93,31 +101,42 @@ class Mixture(nn.Module):
         active: Sequence[bool] | None = None,
         mute_rule: MuteRule = "renormalize",
         temperature: float | None = None,
+        skip_below: float = 0.0,
     ) -> MixtureRender:
         """The mixture from `camera` at time `t`; gradients reach the router alone.
 
-        `active`: which experts are live, all when None. `temperature`: the router's own when None.
-        Raises ValueError when `active` does not fit the experts or the temperature is not positive.
+        `active`: which experts are live, all when None. `temperature`: the router's own when None. `skip_below`: tile
+        gating: an expert is not drawn in a tile where its gate is estimated below this, and its picture there is its
+        background; 0 is exact.
+        Raises ValueError when `active` does not fit the experts, the temperature is not positive, or `skip_below` is
+        not in [0, 1).
         """
+        if not 0 <= skip_below < 1:
+            raise ValueError(f"skip_below: got {skip_below}, expected a share of the gate in [0, 1)")
         if active is not None and len(active) != len(self.names):
             raise ValueError(f"active: got {len(active)} switches for {len(self.names)} experts; give one each")
-        camera = camera.to(self.device)
-        result = rasterize(self._layers(t), camera)
+        temperature = self.temperature if temperature is None else temperature
+        live = None if active is None or all(active) else torch.tensor(active, dtype=torch.bool, device=self.device)
+        layers = self._layers(t)
+        choose = None
+        if skip_below and self.router is not None:
+            choose = Gate(self.router, camera, temperature, live, mute_rule, skip_below)
+        result = rasterize(layers, camera, choose=choose)
         if self.router is None:
             logits = torch.zeros_like(result.alphas[..., 0])
         else:
             logits = self.router.logits(result.features, camera)
-        live = None if active is None else torch.tensor(active, dtype=torch.bool, device=self.device)
-        gate = gates(logits, self.temperature if temperature is None else temperature, live, mute_rule)
-        picture = self.rig.background.to(self.device).expand_as(result.images[0])
-        if live is None or bool(live.any()):
-            picture = blend(gate, result.images)
-        alpha = blend(gate, result.alphas)
-        depth = blend(gate, result.alphas * result.depths) / alpha.clamp_min(torch.finfo(alpha.dtype).tiny)
+        if result.tiles is not None:
+            logits = logits.masked_fill(~over_pixels(result.tiles, camera.width, camera.height), -torch.inf)
+        gate = gates(logits, temperature, live, mute_rule)
+        picture, alpha, depth = blend(gate, result)
+        if active is not None and not any(active):
+            picture = self.rig.background.to(picture).expand_as(picture)
         return MixtureRender(
             picture, alpha, depth, gate, logits, result.images, result.alphas, result.depths,
-            distance=float((camera.center - self.rig.target.to(self.device)).norm()),
-            drawn=int((result.radii > 0).all(1).sum()),
+            distance=float((camera.center - self.rig.target.to(camera.center)).norm()),
+            radii=result.radii,
+            pairs=result.pairs,
         )  # fmt: skip
 
     def _layers(self, t: float) -> list[Layer]:
@@ -138,6 +157,15 @@ class Mixture(nn.Module):
         return layers
 
 
-def blend(gate: Float[Tensor, "E H W"], images: Float[Tensor, "E H W C"]) -> Float[Tensor, "H W C"]:
-    """The sum of gate x image over the experts."""
-    return (gate[..., None] * images).sum(0)
+def blend(
+    gate: Float[Tensor, "E H W"], result: RenderResult
+) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W 1"], Float[Tensor, "H W 1"]]:
+    """Picture, alpha and depth of the mixture: the sums of gate x image, gate x alpha, and the mean depth over both."""
+    if gate.is_cuda and not (torch.is_grad_enabled() and gate.requires_grad):
+        from moegs.rasterize.cuda.pictures import blend as fused
+
+        return fused(gate, result)
+    share = gate[..., None]
+    alpha = (share * result.alphas).sum(0)
+    depth = (share * result.alphas * result.depths).sum(0) / alpha.clamp_min(torch.finfo(alpha.dtype).tiny)
+    return (share * result.images).sum(0), alpha, depth

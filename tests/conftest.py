@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pytest
-import recordings
-import stamps
 from backends import BACKENDS
 
 
@@ -17,12 +15,16 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """Three cameras with four pictures each."""
+    import recordings  # here: its video encoder is not on every GPU machine
+
     return recordings.write_folders(tmp_path / "tiny")
 
 
 @pytest.fixture
 def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
+    import stamps
+
     from moegs.training import phases
 
     monkeypatch.setattr(phases, "load_scene", lambda data: stamps.scene())

@@ -10,7 +10,7 @@ from torch import Tensor
 from moegs import cameras, harmonics
 from moegs.cameras import Camera
 from moegs.gaussians import Gaussians
-from moegs.rasterize import Layer, RenderResult, rasterize
+from moegs.rasterize import Choose, Layer, RenderResult, rasterize
 
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 PICTURES = ("images", "features", "alphas", "depths")
@@ -51,7 +51,7 @@ def learnable(gaussians: Gaussians) -> Gaussians:
     return replace(gaussians, **{name: getattr(gaussians, name).detach().clone().requires_grad_() for name in FIELDS})
 
 
-def draw(layers: Sequence[Layer], camera: Camera, backend: str) -> RenderResult:
+def draw(layers: Sequence[Layer], camera: Camera, backend: str, choose: Choose | None = None) -> RenderResult:
     """What `rasterize` gives on `backend`; tensors come from the CPU, and the result's pictures go back to it."""
     moved = [
         replace(
@@ -61,7 +61,7 @@ def draw(layers: Sequence[Layer], camera: Camera, backend: str) -> RenderResult:
         )
         for layer in layers
     ]
-    result = rasterize(moved, camera.to(backend), backend=backend)  # type: ignore[arg-type]
+    result = rasterize(moved, camera.to(backend), backend=backend, choose=choose)  # type: ignore[arg-type]
     pictures = ("images", "features", "alphas", "depths")
     return replace(result, **{f.name: getattr(result, f.name).cpu() for f in fields(result) if f.name in pictures})
 

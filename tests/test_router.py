@@ -1,5 +1,6 @@
 """The router against its definition, pixel by pixel, and the laws of the gates."""
 
+import inspect
 import math
 
 import pytest
@@ -98,9 +99,24 @@ def test_rules_agree_when_all_or_none_are_live(rule: MuteRule) -> None:
     assert not bool(gates(LOGITS, 1.0, torch.zeros(4, dtype=torch.bool), rule).any())
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
 def test_a_temperature_is_positive(temperature: float) -> None:
     with pytest.raises(ValueError, match=r"temperature: got .*, expected a positive number"):
         gates(LOGITS, temperature)
     with pytest.raises(ValueError, match=r"temperature: got .*, expected a positive number"):
         RouterConfig(temperature=temperature)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-40, 1e-45])
+def test_however_cold_the_largest_logit_takes_all(temperature: float) -> None:
+    logits = torch.tensor([3.0, -2.0, 2.5]).view(3, 1, 1).expand(3, 2, 2)
+    assert torch.equal(gates(logits, temperature)[:, 0, 0], torch.tensor([1.0, 0.0, 0.0]))
+    muted = gates(logits, temperature, torch.tensor([False, True, True]))
+    assert torch.equal(muted[:, 0, 0], torch.tensor([0.0, 0.0, 1.0]))
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="mute rule: got 'kepe', expected renormalize, keep, reroute"):
+        inspect.unwrap(gates)(
+            torch.zeros(2, 1, 1), 1.0, torch.tensor([True, False]), "kepe"
+        )  # without the tests' checks

@@ -4,13 +4,13 @@ The constants define the picture for both backends and for the float64 definitio
 gsplat 1.5.3 (its 1.6.0 line caps alpha at 0.99).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from moegs.cameras import Camera
@@ -27,7 +27,29 @@ MAX_SIGMAS = 3.33
 JACOBIAN_MARGIN = 0.3
 """For the Jacobian alone, centres are clamped to the picture plus this share of the half field of view on each side."""
 
+TILE = 16
+"""Side of a tile, pixels: Gaussians are gathered tile by tile on both backends, from the picture's upper left."""
+
+SAMPLE = 4
+"""Pixels along each side of a square that has one sample in the first look."""
+
 Backend = Literal["auto", "cpu", "cuda"]
+Choose = Callable[[Float[Tensor, "E h w C"]], Bool[Tensor, "E Y X"]]
+"""From the features at one pixel of every SAMPLE x SAMPLE, over whole tiles, to which tiles of each layer are drawn."""
+
+
+def tile_grid(width: int, height: int) -> tuple[int, int]:
+    """How many rows and columns of tiles cover a picture."""
+    return -(-height // TILE), -(-width // TILE)
+
+
+def sampled(camera: Camera) -> Camera:
+    """The camera whose pixels are the samples of the first look at `camera`'s picture, ray by ray."""
+    rows, columns = tile_grid(camera.width, camera.height)
+    K = camera.K / SAMPLE
+    K[:2, 2] = (camera.K[:2, 2] - 0.5) / SAMPLE  # pixel i's centre, i + 0.5, is at SAMPLE i + SAMPLE / 2 + 0.5
+    K[2, 2] = 1
+    return replace(camera, K=K, width=columns * TILE // SAMPLE, height=rows * TILE // SAMPLE)
 
 
 @dataclass(frozen=True)
@@ -66,16 +88,24 @@ class RenderResult:
     """Extent along the image axes, pixels; 0 for a Gaussian that is not drawn."""
     rows: Int[Tensor, " M"]
     """Which Gaussian of the concatenated layers each of the M is."""
+    pairs: Int[Tensor, ""]
+    """How many (Gaussian, tile) pairs were composited."""
+    tiles: Bool[Tensor, "E Y X"] | None = None
+    """Which tiles were drawn, where not all were asked for."""
 
 
-def rasterize(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto") -> RenderResult:
+def rasterize(
+    layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto", choose: Choose | None = None
+) -> RenderResult:
     """All `layers` from one `camera` in one pass, each with a transmittance of its own.
+
+    `choose` gets a first look and says which tiles are drawn; in the others a layer shows what is behind everything.
 
     Equal to E separate calls with one layer each. Differentiable in means, quats, scales, opacities, sh and features.
     A Gaussian with a NaN or infinity anywhere is left out. "auto" follows the device of the tensors.
 
-    Raises ValueError for no layers, for layers with different numbers of feature channels, or for a backend that is
-    unknown or cannot run here.
+    Raises ValueError for no layers, for tensors whose rows do not belong together, for layers with different numbers of
+    feature channels, or for a backend that is unknown or cannot run here.
     """
     if not layers:
         raise ValueError("rasterize: no layers given; pass at least one")
@@ -84,11 +114,37 @@ def rasterize(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "au
         raise ValueError(
             f"rasterize: layers with {sorted(channels)} feature channels; give all of them the same number"
         )
+    for layer in layers:
+        _refuse_misshapen(layer)
     if backend == "auto":
         backend = "cuda" if layers[0].gaussians.means.is_cuda else "cpu"
     if backend not in ("cpu", "cuda"):
         raise ValueError(f"rasterize: backend '{backend}'; choose auto, cpu or cuda")
     if backend == "cuda" and not torch.cuda.is_available():
         raise ValueError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
-    camera = camera.to(layers[0].gaussians.means.device)
-    return import_module(f"moegs.rasterize.{backend}").rasterize(layers, camera)
+    draw = import_module(f"moegs.rasterize.{backend}").rasterize
+    if choose is None:
+        return draw(layers, camera, None)
+    chosen: list[Bool[Tensor, "E Y X"]] = []
+
+    def noted(look: Float[Tensor, "E h w C"]) -> Bool[Tensor, "E Y X"]:
+        chosen.append(choose(look))
+        grid = (len(layers), *tile_grid(camera.width, camera.height))
+        if chosen[0].shape != grid:
+            raise ValueError(f"rasterize: tiles of shape {tuple(chosen[0].shape)} were chosen, there are {grid}")
+        return chosen[0]
+
+    return replace(draw(layers, camera, noted), tiles=chosen[0])
+
+
+def _refuse_misshapen(layer: Layer) -> None:
+    g = layer.gaussians
+    n, bases = len(g), g.sh.shape[1] if g.sh.ndim == 3 else 0
+    wanted = {"means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,), "sh": (n, bases, 3)}
+    for name, shape in wanted.items():
+        if (got := tuple(getattr(g, name).shape)) != shape:
+            raise ValueError(f"rasterize: {name} of shape {got}, expected {shape} for {n} Gaussians")
+    if bases not in (1, 4, 9, 16):
+        raise ValueError(f"rasterize: sh with {bases} bases, expected 1, 4, 9 or 16")
+    if layer.features is not None and len(layer.features) != n:
+        raise ValueError(f"rasterize: features of {len(layer.features)} rows for {n} Gaussians")

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,8 @@ from moegs.cameras import Camera
 from moegs.gaussians import Gaussians
 
 MuteRule = Literal["renormalize", "keep", "reroute"]
+COLD = 1e-6
+"""Temperatures below this are as good as an argmax."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +87,16 @@ class VolumeRouter(Router):
     def logits(self, features: Float[Tensor, "E H W 3"], camera: Camera) -> Float[Tensor, "E H W"]:
         """W + network(W_dir, W_time, camera centre, unit ray)."""
         first, second, third = (layer.weight for layer in self.network if isinstance(layer, nn.Linear))
-        if not features.is_cuda and not (torch.is_grad_enabled() and (features.requires_grad or first.requires_grad)):
+        if not (torch.is_grad_enabled() and (features.requires_grad or first.requires_grad)):
+            if features.is_cuda:
+                from moegs.router import cuda
+
+                return cuda.logits(features.detach(), camera, first, second, third)
             from moegs.router import cpu
 
             arrays = (tensor.detach().contiguous().numpy() for tensor in (first, second, third))
-            return torch.from_numpy(cpu.logits(features.detach().contiguous().numpy(), camera, *arrays))
+            return torch.from_numpy(cpu.logits(features.detach().contiguous().numpy(), camera.to("cpu"), *arrays))
+        camera = camera.to(features.device)
         # The ray's part of the first layer is the same for all experts: one product instead of E.
         seen = camera.rays() @ first[:, 5:].T + first[:, 2:5] @ camera.center
         hidden = torch.relu(features[..., 1:] @ first[:, :2].T + seen)
@@ -106,10 +113,15 @@ def gates(
 
     `renormalize`: over the live experts only. `keep`: over all, and the muted ones' shares are lost, so a picture
     darkens. `reroute`: over all, and the muted ones' shares go to the live expert with the highest logit at that pixel.
-    With no live expert all gates are 0. Raises ValueError for a temperature that is not positive.
+    With no live expert all gates are 0. Raises ValueError for a temperature that is not positive and finite, and for an
+    unknown rule.
     """
-    if not temperature > 0:
+    if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature: got {temperature}, expected a positive number")
+    if rule not in get_args(MuteRule):
+        raise ValueError(f"mute rule: got '{rule}', expected {', '.join(get_args(MuteRule))}")
+    if temperature < COLD:  # where the quotients would overflow; a softmax does not change by a shift
+        logits, temperature = logits - logits.amax(dim=0), max(temperature, torch.finfo(logits.dtype).tiny)
     if active is None or bool(active.all()):
         return torch.softmax(logits / temperature, dim=0)
     live = active[:, None, None]

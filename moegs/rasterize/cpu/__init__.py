@@ -17,16 +17,18 @@ from moegs import harmonics, kernels
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.kernels import LOCK
-from moegs.rasterize import Layer, RenderResult
+from moegs.rasterize import Choose, Layer, RenderResult
 from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
+from moegs.rasterize.cpu.sampling import SIDE
 
 
-def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
+def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> RenderResult:
     """All `layers` from one `camera`, as `moegs.rasterize.rasterize` promises.
 
     `means2d` has a row for every Gaussian of the layers in order, whether drawn or not. Raises ValueError for a tensor
     that is not float32.
     """
+    camera = camera.to("cpu")
     for layer in layers:
         _refuse_other_types(layer)
     layers = [_without_broken(layer) for layer in layers]
@@ -36,14 +38,14 @@ def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
         _joined([g.quats for g in gaussians]),
         _joined([g.scales for g in gaussians]),
         _joined([g.opacities for g in gaussians]),
-        view := _view(layers, camera),
+        view := _view(layers, camera, choose),
     )
     colors = _joined([_colors(g, camera) for g in gaussians])
     features = _joined([_features(layer) for layer in layers])
-    images, features, alphas, depths = Composite.apply(
+    images, features, alphas, depths, pairs = Composite.apply(
         means2d, footprints, depths, bounds, radii, colors, features, view
     )
-    return RenderResult(images, features, alphas, depths, means2d, radii, torch.arange(len(means2d)))
+    return RenderResult(images, features, alphas, depths, means2d, radii, torch.arange(len(means2d)), pairs)
 
 
 def warm_up() -> None:
@@ -56,7 +58,11 @@ def warm_up() -> None:
         sh=torch.zeros(1, 1, 3),
     )
     with torch.enable_grad():  # whatever the caller has set
-        rasterize([Layer(one)], pinhole(8, 8, 8.0)).images.sum().backward()
+        rasterize([Layer(one)], pinhole(8, 8, 8.0), _everywhere).images.sum().backward()
+
+
+def _everywhere(look: Float[Tensor, "E h w C"]) -> Bool[Tensor, "E Y X"]:
+    return torch.ones(len(look), look.shape[1] // SIDE, look.shape[2] // SIDE, dtype=torch.bool)
 
 
 def start_threads() -> None:
@@ -123,7 +129,7 @@ def _features(layer: Layer) -> Float[Tensor, "N C"]:
     return layer.gaussians.means.new_zeros(len(layer.gaussians), 0) if layer.features is None else layer.features
 
 
-def _view(layers: Sequence[Layer], camera: Camera) -> View:
+def _view(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> View:
     K = camera.K.detach()
     channels = _features(layers[0]).shape[1]
     backgrounds = np.zeros((len(layers), 3 + channels), np.float32)
@@ -141,4 +147,5 @@ def _view(layers: Sequence[Layer], camera: Camera) -> View:
         layer_of=np.repeat(np.arange(len(layers), dtype=np.int32), [len(layer.gaussians) for layer in layers]),
         settings=np.array(settings, np.float32),
         backgrounds=backgrounds,
+        choose=choose,
     )

@@ -9,11 +9,12 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
 from moegs.kernels import LOCK
-from moegs.rasterize.cpu import compositing, compositing_backward, projection, projection_backward, tiles
+from moegs.rasterize import Choose, tile_grid
+from moegs.rasterize.cpu import compositing, compositing_backward, projection, projection_backward, sampling, tiles
 from moegs.rasterize.cpu.compositing import Pictures
 
 MAX_LANES = 16
@@ -25,6 +26,7 @@ KERNELS = (
     tiles.depth_order,
     tiles.bin_by_tile,
     compositing.pack,
+    sampling.sample,
     compositing.composite,
     compositing_backward.composite_backward,
     compositing_backward.unpack,
@@ -47,6 +49,8 @@ class View:
     """Each layer's blur (px^2), whether it is compensated (0 or 1), near and far (world units)."""
     backgrounds: Float32[np.ndarray, "E B"]
     """Each layer's background: three of colour, then its feature values."""
+    choose: Choose | None
+    """What says, after a first look, which tiles are drawn; None: all."""
 
 
 class Project(torch.autograd.Function):
@@ -95,7 +99,7 @@ class Project(torch.autograd.Function):
 
 
 class Composite(torch.autograd.Function):
-    """means2d, footprints, depths, bounds, radii, colors, features, view -> images, features, alphas, depths."""
+    """means2d, footprints, depths, bounds, radii, colors, features, view -> images, features, alphas, depths, pairs."""
 
     @staticmethod
     def forward(
@@ -117,17 +121,22 @@ class Composite(torch.autograd.Function):
             splats = compositing.pack(
                 means2d.numpy(), footprints.numpy(), bounds.numpy(), colors.numpy(), features.numpy(), depths.numpy()
             )
-            pictures = _empty_pictures(view)
-            ends = compositing.composite(starts, rows, splats, view.backgrounds, pictures, lanes)
+        live = _live(starts, rows, splats, view)
+        pictures = _empty_pictures(view)
+        with LOCK:
+            ends = compositing.composite(starts, rows, splats, view.backgrounds, live, pictures, lanes)
         outputs = tuple(map(torch.from_numpy, pictures))
         ctx.save_for_backward(*outputs)
         ctx.set_materialize_grads(False)
         ctx.walk = (starts, ends, rows, splats, view.backgrounds)
         ctx.lanes = lanes
-        return outputs
+        pairs = torch.tensor(int(np.diff(starts)[live].sum()))
+        ctx.mark_non_differentiable(pairs)
+        return *outputs, pairs
 
     @staticmethod
     def backward(ctx: Any, *v_outputs: Tensor | None) -> Any:
+        v_outputs = v_outputs[: len(Pictures._fields)]
         pictures = Pictures(*(saved.numpy() for saved in ctx.saved_tensors))
         v_pictures = Pictures(
             *(
@@ -143,6 +152,20 @@ class Composite(torch.autograd.Function):
             gradients = compositing_backward.unpack(v_splats)
         v_means2d, v_footprints, v_colors, v_features, v_depths = map(torch.from_numpy, gradients)
         return v_means2d, v_footprints, v_depths, None, None, v_colors, v_features, None
+
+
+def _live(
+    starts: Int64[np.ndarray, " _"], rows: Int32[np.ndarray, " M"], splats: Float32[np.ndarray, "N D"], view: View
+) -> Bool[np.ndarray, " S"]:
+    """Which tiles are drawn, layer by layer."""
+    if view.choose is None:
+        return np.ones(len(starts) - 1, bool)
+    down, across = tile_grid(view.size[1], view.size[0])
+    layers, channels = view.backgrounds.shape
+    look = np.empty((layers, down * sampling.SIDE, across * sampling.SIDE, channels - 3), np.float32)
+    with LOCK:
+        sampling.sample(starts, rows, splats, view.backgrounds, look)
+    return view.choose(torch.from_numpy(look)).numpy().ravel()
 
 
 def _empty_pictures(view: View) -> Pictures:

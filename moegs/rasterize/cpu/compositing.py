@@ -10,13 +10,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 from numba import prange
 from numpy import ndarray
 
 from moegs.kernels import inlined, parallel
-from moegs.rasterize import ALPHA_MAX, TRANSMITTANCE_MIN
-from moegs.rasterize.cpu.tiles import TILE
+from moegs.rasterize import ALPHA_MAX, TILE, TRANSMITTANCE_MIN
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 CAP, STOP = np.float32(ALPHA_MAX), np.float32(TRANSMITTANCE_MIN)
@@ -170,7 +169,7 @@ def _write(tile, transmittance, sums, backgrounds, pictures):
 
 
 @inlined
-def _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, pictures):
+def _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, live, pictures):
     """Every `lanes`-th tile from number `lane` on."""
     transmittance, weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     sums = np.empty((splats.shape[1] - GEOMETRY) * PIXELS, np.float32)
@@ -181,7 +180,7 @@ def _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, pictur
         transmittance[:] = -ONE  # what lies outside of the picture is finished from the start
         for i in range(tile.rows):
             transmittance[i * TILE : i * TILE + tile.columns] = ONE
-        position, stop = starts[number], starts[number + 1]
+        position, stop = starts[number], starts[number + 1] if live[number] else starts[number]
         while position < stop and _any_unfinished(transmittance):
             count = min(BATCH, stop - position)
             fetch(batch, splats, rows, position, position + count)
@@ -200,16 +199,18 @@ def composite(
     rows: Int32[ndarray, " M"],
     splats: Float32[ndarray, "N 8+D"],
     backgrounds: Float32[ndarray, "E D-1"],
+    live: Bool[ndarray, " S"],
     pictures: Pictures,
     lanes: int,
 ):
-    """Fills the pictures; how far into `rows` each of the S tiles went comes back.
+    """Fills the pictures, in tiles that are not `live` with the background; how far into `rows` each tile went comes
+    back.
 
     Tiles are dealt out to `lanes` threads in turn. A splat's D channels are its colour, its features and its z.
     """
     ends = np.empty(starts.shape[0] - 1, np.int64)
     for lane in prange(lanes):
-        _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, pictures)
+        _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, live, pictures)
     return ends
 
 

@@ -12,6 +12,7 @@ from numba import prange
 from numpy import ndarray
 
 from moegs.kernels import inlined, parallel
+from moegs.rasterize import TILE
 from moegs.rasterize.cpu.compositing import (
     BATCH,
     CAP,
@@ -29,7 +30,6 @@ from moegs.rasterize.cpu.compositing import (
     splat_at,
     tile_at,
 )
-from moegs.rasterize.cpu.tiles import TILE
 
 V_GEOMETRY = 6
 """Columns of a splat's gradient before its channels': u, v, conic a, b, c, opacity."""

@@ -8,9 +8,8 @@ from numba import prange
 from numpy import ndarray
 
 from moegs.kernels import inlined, parallel, serial
+from moegs.rasterize import TILE
 
-TILE = 16
-"""Pixels along a side."""
 HALF = np.float32(0.5)
 DIGIT_BITS = 11
 """Three digits of 11 bits sort a float32."""

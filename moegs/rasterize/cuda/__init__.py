@@ -1,68 +1,96 @@
-"""The CUDA backend: gsplat's own steps, once for all experts, with the expert's number where gsplat has the image's.
+"""The CUDA backend: all experts at once, each with lists and a transmittance of its own.
 
-Each expert's picture then has its own lists and its own transmittance, as in a render of its own. The layers become
-batches of Gaussians to project together (batches.py), these the splats that reach the picture (splats.py), and they the
-channels of E pictures (compositing.py); steps.py finds gsplat.
+With gradients it is made of gsplat's own steps, with the expert's number where gsplat has the image's: the layers
+become batches of Gaussians to project together (batches.py), these the splats that reach the picture (splats.py), and
+they the channels of E pictures (compositing.py); steps.py finds gsplat. Without gradients our own kernels draw the same
+pictures in a tenth of the launches (pictures.py).
 """
 
 from collections.abc import Sequence
 from dataclasses import fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from moegs.cameras import Camera
 from moegs.gaussians import Gaussians
-from moegs.rasterize import ALPHA_MIN, Layer, RenderResult
+from moegs.rasterize import ALPHA_MIN, SAMPLE, TILE, Choose, Layer, RenderResult, tile_grid
+from moegs.rasterize.cuda import pictures
 from moegs.rasterize.cuda.batches import by_lowpass
 from moegs.rasterize.cuda.compositing import check_numbers, composite
 from moegs.rasterize.cuda.splats import merge, project
 from moegs.rasterize.cuda.steps import Steps, kernels
 
 
-def rasterize(layers: Sequence[Layer], camera: Camera) -> RenderResult:
+def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> RenderResult:
     """All `layers` from one `camera` on their GPU, as `moegs.rasterize.rasterize` promises.
 
-    `means2d`, `radii` and `rows` hold the Gaussians that reach the picture only. The host waits for nothing but the
-    counts that gsplat reads. The first call of an installation compiles gsplat, which takes minutes.
+    With gradients `means2d`, `radii` and `rows` hold the Gaussians that reach the picture only. The host waits for
+    nothing but counts. The first call of an installation compiles kernels: a minute's work for pictures alone, more for
+    gsplat.
 
-    Raises ValueError for tensors that are not float32 on a GPU, for more pictures or pixels than gsplat can number, and
-    where gsplat cannot be compiled.
+    Raises ValueError for tensors that are not float32 on a GPU, for more pictures or pixels than can be numbered, and
+    where the kernels cannot be compiled.
     """
     for layer in layers:
         _refuse_other_types(layer)
-    return draw(layers, camera, kernels())
+    check_numbers(len(layers), camera.width, camera.height)
+    channels = 0 if layers[0].features is None else layers[0].features.shape[1]
+    if channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers):
+        return pictures.draw(layers, camera, choose)
+    return draw(layers, camera, kernels(), choose)
+
+
+def _tensors(layer: Layer) -> dict[str, Tensor]:
+    """What has a row for each Gaussian of the layer."""
+    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
+    return named if layer.features is None else named | {"features": layer.features}
+
+
+def _asks_for_gradients(layers: Sequence[Layer]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for layer in layers for t in _tensors(layer).values())
 
 
 def _refuse_other_types(layer: Layer) -> None:
-    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
-    if layer.features is not None:
-        named["features"] = layer.features
-    for name, tensor in named.items():
+    for name, tensor in _tensors(layer).items():
         if tensor.dtype != torch.float32 or tensor.device.type != "cuda":
             raise ValueError(
                 f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the CUDA backend takes torch.float32 on cuda"
             )
 
 
-def draw(layers: Sequence[Layer], camera: Camera, steps: Steps) -> RenderResult:
+def draw(layers: Sequence[Layer], camera: Camera, steps: Steps, choose: Choose | None = None) -> RenderResult:
     """All `layers` from one `camera` by these `steps`, on whichever device both are made for."""
-    check_numbers(len(layers), camera.width, camera.height)
     camera = camera.to(layers[0].gaussians.means.device)
     splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
-    channels, alphas = composite(splats, len(layers), camera, steps)
+    channels, alphas, pairs = composite(splats, len(layers), camera, steps)
+    behind = _stacked([layer.feature_background for layer in layers], channels[..., 3:-1])
+    if choose is not None:  # gsplat lists all tiles: what it drew too much is taken out
+        drawn = _chosen(channels[..., 3:-1] + (1 - alphas) * behind, choose)[..., None]
+        channels, alphas = channels * drawn, alphas * drawn
     colors, features, depths = channels.split([3, channels.shape[-1] - 4, 1], dim=-1)
     unseen = 1 - alphas
     return RenderResult(
         images=colors + unseen * _stacked([layer.background for layer in layers], colors),
-        features=features + unseen * _stacked([layer.feature_background for layer in layers], features),
+        features=features + unseen * behind,
         alphas=alphas,
         depths=depths / alphas.clamp_min(ALPHA_MIN / 2),  # alpha is 0 or, up to rounding, at least ALPHA_MIN
         means2d=splats.means2d,
         radii=splats.radii,
         rows=splats.rows,
+        pairs=torch.tensor(pairs),
     )
+
+
+def _chosen(features: Float[Tensor, "E H W C"], choose: Choose) -> Bool[Tensor, "E H W"]:
+    """Which pixels lie in tiles that are drawn."""
+    height, width = features.shape[1:3]
+    rows, columns = tile_grid(width, height)
+    whole = pad(features, (0, 0, 0, columns * TILE - width, 0, rows * TILE - height))
+    look = whole[:, SAMPLE // 2 :: SAMPLE, SAMPLE // 2 :: SAMPLE].detach()
+    return choose(look).repeat_interleave(TILE, 1)[:, :height].repeat_interleave(TILE, 2)[:, :, :width]
 
 
 def _stacked(

@@ -5,23 +5,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.rasterize import TILE, tile_grid
 from moegs.rasterize.cuda.splats import Splats
 from moegs.rasterize.cuda.steps import Steps
 
-TILE = 16
-"""Side of a tile, pixels."""
 CHANNELS_PER_LAUNCH = 32
 """What every card's shared memory has room for in the backward pass; a launch for each further 32. Seven are usual."""
 
 
-def tile_grid(width: int, height: int) -> tuple[int, int]:
-    """How many columns and rows of tiles cover a picture."""
-    return -(-width // TILE), -(-height // TILE)
-
-
 def check_numbers(experts: int, width: int, height: int) -> None:
     """Raises ValueError where so many pictures of this size are beyond gsplat's 32-bit numbers."""
-    columns, rows = tile_grid(width, height)
+    rows, columns = tile_grid(width, height)
     key_bits = experts.bit_length() + (columns * rows).bit_length()  # of a sort key's upper half
     if key_bits > 32 or experts * width * height * CHANNELS_PER_LAUNCH >= 2**32:
         raise ValueError(
@@ -32,22 +26,23 @@ def check_numbers(experts: int, width: int, height: int) -> None:
 
 def composite(
     splats: Splats, experts: int, camera: Camera, steps: Steps
-) -> tuple[Float[Tensor, "E H W D"], Float[Tensor, "E H W 1"]]:
-    """The channels of each expert's splats, blended front to back before nothing, and the alphas."""
-    grid = tile_grid(camera.width, camera.height)
+) -> tuple[Float[Tensor, "E H W D"], Float[Tensor, "E H W 1"], int]:
+    """The channels of each expert's splats, blended front to back before nothing; the alphas; how many pairs."""
+    rows, columns = tile_grid(camera.width, camera.height)
     # Not `segmented`: in the packed form it sorts across the pictures.
     _, keys, order = steps.intersect(
         splats.means2d,
         splats.radii,
         splats.depths,
         TILE,
-        *grid,
+        columns,
+        rows,
         packed=True,
         n_images=experts,
         image_ids=splats.experts,
         gaussian_ids=splats.rows,
     )
-    offsets = steps.encode(keys, experts, *grid)
+    offsets = steps.encode(keys, experts, columns, rows)
     # Without gsplat's `backgrounds`: in the packed form it reads them beyond their end.
     launches = [
         steps.composite(
@@ -64,4 +59,4 @@ def composite(
         )
         for channels in splats.channels.split(CHANNELS_PER_LAUNCH, dim=1)
     ]
-    return torch.cat([blended for blended, _ in launches], dim=-1), launches[0][1]
+    return torch.cat([blended for blended, _ in launches], dim=-1), launches[0][1], len(order)

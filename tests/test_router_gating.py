@@ -1,0 +1,131 @@
+"""Tile gating: what is dropped, and that it costs no more than it may."""
+
+import pytest
+import torch
+from mixtures import mixture
+from torch import Tensor
+from torch.testing import assert_close
+
+from moegs.mixture import Mixture
+from moegs.rasterize import SAMPLE, TILE, rasterize, sampled, tile_grid
+from moegs.router import gates, gating
+
+SIZE = (88, 56)  # no multiple of a tile
+T = 2 / 6
+
+
+@pytest.fixture(scope="module")
+def made() -> Mixture:
+    """Each expert is trusted in a third of the room."""
+    made = mixture(("hex", "emb", "poly"), size=SIZE)
+    assert made.router is not None
+    thirds = [lambda x, y: x < 0, lambda x, y: (x >= 0) & (y < 0), lambda x, y: (x >= 0) & (y >= 0)]
+    for number, (expert, mine) in enumerate(zip(made.members, thirds, strict=True)):
+        x, y, _ = expert.at(T).means.unbind(1)
+        made.router.static[number].data[:, 0] = torch.where(mine(x, y), 2.0, -2.0)
+    return made
+
+
+def largest(values: Tensor) -> Tensor:
+    """E Y X: the largest of `values`, E H W, in each tile, pixel by pixel."""
+    experts, height, width = values.shape
+    rows, columns = tile_grid(width, height)
+    found = values.new_full((experts, rows, columns), -torch.inf)
+    for y in range(rows):
+        for x in range(columns):
+            part = values[:, y * TILE : (y + 1) * TILE, x * TILE : (x + 1) * TILE]
+            found[:, y, x] = part.flatten(1).amax(1)
+    return found
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.3])
+def test_with_exact_bounds_no_pixel_is_further_off_than_what_was_dropped(made: Mixture, threshold: float) -> None:
+    camera = made.rig.cameras[0]
+    exact = made.render(camera, T)
+    live = gating.over_pixels(gating.wanted(largest(exact.gates), largest(exact.logits), None, threshold), *SIZE)
+    assert not live.all()
+    assert live.any(0).all()
+    share = gates(exact.logits.masked_fill(~live, -torch.inf), made.temperature)
+    colors = exact.images
+    gap = (colors[:, None] - colors[None]).abs().amax((0, 1, 4))
+    error = ((share[..., None] * colors).sum(0) - exact.picture).abs().amax(-1)
+    assert bool((error <= (len(made.names) - 1) * threshold * gap + 1e-6).all())
+
+
+def test_skip_below_zero_is_exact_and_the_same_bit_for_bit(made: Mixture) -> None:
+    camera = made.rig.cameras[0]
+    assert torch.equal(made.render(camera, T).picture, made.render(camera, T, skip_below=0.0).picture)
+
+
+def test_the_picture_is_the_exact_one_where_nothing_was_dropped(made: Mixture) -> None:
+    camera = made.rig.cameras[0]
+    exact, gated = made.render(camera, T), made.render(camera, T, skip_below=0.2)
+    skipped = gated.logits.isneginf()
+    assert 0.05 < skipped.float().mean() < 0.9
+    whole = ~skipped.any(0)
+    assert_close(gated.picture[whole], exact.picture[whole], atol=1e-6, rtol=0)
+    assert_close(gated.gates.sum(0), torch.ones(camera.height, camera.width))
+    assert bool((gated.gates[skipped] == 0).all())
+    assert gated.pairs < exact.pairs
+    for e, expert in enumerate(made.members):
+        assert_close(gated.images[e][skipped[e]], expert.background.expand(int(skipped[e].sum()), 3))
+
+
+def test_the_samples_look_along_the_rays_of_their_pixels(made: Mixture) -> None:
+    camera = made.rig.cameras[0]
+    sparse = sampled(camera)
+    rows, columns = tile_grid(*SIZE)
+    assert (sparse.width, sparse.height) == (columns * TILE // SAMPLE, rows * TILE // SAMPLE)
+    fine = camera.rays()[SAMPLE // 2 :: SAMPLE, SAMPLE // 2 :: SAMPLE]
+    assert_close(sparse.rays()[: fine.shape[0], : fine.shape[1]], fine, atol=1e-6, rtol=0)
+
+
+def test_the_first_look_is_what_is_drawn_then(made: Mixture) -> None:
+    camera, looks = made.rig.cameras[0], []
+
+    def everywhere(look: Tensor) -> Tensor:
+        looks.append(look)
+        return torch.ones(3, *tile_grid(*SIZE), dtype=torch.bool)
+
+    features = rasterize(made._layers(T), camera, choose=everywhere).features
+    fine = features[:, SAMPLE // 2 :: SAMPLE, SAMPLE // 2 :: SAMPLE]
+    assert_close(looks[0][:, : fine.shape[1], : fine.shape[2]], fine, atol=1e-5, rtol=0)
+
+
+def test_the_estimate_hardly_ever_drops_a_gate_above_the_threshold(made: Mixture) -> None:
+    """Not a law, since it samples; but without its margin of a tile it would be wrong in many pixels."""
+    assert made.router is not None
+    for camera in made.rig.cameras:
+        exact = made.render(camera, T)
+        dropped = made.render(camera, T, skip_below=0.2).logits.isneginf()
+        assert (dropped & (exact.gates >= 0.2)).float().mean() < 0.002
+        assert exact.gates[dropped].max() < 0.3
+
+
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_muting_and_gating_go_together(made: Mixture, rule: str) -> None:
+    camera = made.rig.cameras[0]
+    options = {"active": [True, False, True], "mute_rule": rule}
+    exact, gated = (made.render(camera, T, **options, skip_below=s) for s in (0.0, 1e-6))  # type: ignore[arg-type]
+    assert_close(gated.picture, exact.picture, atol=1e-5, rtol=0)
+    alone = made.render(camera, T, active=[False, True, False], mute_rule="renormalize", skip_below=0.3)
+    assert_close(alone.picture, alone.images[1])
+    assert bool((alone.alphas[1] > 0.5).any())
+
+
+def test_the_tile_of_the_largest_gate_stays_whatever_the_threshold(made: Mixture) -> None:
+    camera = made.rig.cameras[0]
+    gated = made.render(camera, T, skip_below=0.99)
+    assert bool(gated.logits.isfinite().any(0).all())
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
+def test_what_is_no_share_is_refused(made: Mixture, threshold: float) -> None:
+    with pytest.raises(ValueError, match="expected a share of the gate"):
+        made.render(made.rig.cameras[0], T, skip_below=threshold)
+
+
+def test_tiles_that_do_not_fit_the_picture_are_refused(made: Mixture) -> None:
+    wrong = torch.ones(3, 2, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"tiles of shape \(3, 2, 2\) were chosen, there are \(3, 4, 6\)"):
+        rasterize(made._layers(T), made.rig.cameras[0], choose=lambda look: wrong)
