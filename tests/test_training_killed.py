@@ -1,13 +1,11 @@
 """A run whose process is really killed, at any moment, and goes on: little is lost, the end is the same."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,33 +20,55 @@ from moegs.runs import RunFolder, status
 
 ROOT = Path(__file__).parent.parent
 SAVE_EVERY = 4
-# Imports once, then forks for every line on its standard input a process that trains into the folder that it names.
+# Imports once, then forks a process for every line on its standard input, which says into which folder it trains and
+# when it is killed: never; so many steps from now and seconds after that, wherever it is then; or in the first writing
+# of a state after so many steps, with half of the file written.
 STARTER = """
-import os, sys
+import io, os, signal, sys, threading
 from pathlib import Path
+import torch
 from moegs import config
 from moegs.training import Sitting, TrainConfig, loop, train
 from moegs.training.events import Progress
 
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half_saved(contents, path):
+    whole = io.BytesIO()
+    torch.serialization.save(contents, whole)
+    Path(path).write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    kill()
+
+def work(out, end, steps, delay):
+    told = 0
+    with out.with_suffix(".losses").open("a") as losses:
+        def tell(event):
+            nonlocal told
+            if not isinstance(event, Progress):
+                return
+            print(event.name, event.step, event.loss.hex(), file=losses, flush=True)
+            told += 1
+            if told == steps and end == "anywhere":
+                threading.Timer(delay, kill).start()
+            if told == steps and end == "writing":
+                loop.torch.save = half_saved
+        train(settings, Path(sys.argv[1]).parent, out, tell, Sitting(resume=True))
+
 loop.REPORT_SECONDS = 0.0
 settings = config.load(TrainConfig, Path(sys.argv[1]))
 for line in sys.stdin:
-    out = Path(line.strip())
+    out, end, steps, delay = line.split()
     if not (pid := os.fork()):
-        with out.with_suffix(".losses").open("a") as losses:
-            def tell(event):
-                if isinstance(event, Progress):
-                    print(event.name, event.step, event.loss.hex(), file=losses, flush=True)
-            train(settings, Path(sys.argv[1]).parent, out, tell, Sitting(resume=True))
+        work(Path(out), end, int(steps), float(delay))
         os._exit(0)
-    print(pid, flush=True)
     print(os.waitpid(pid, 0)[1], flush=True)
 """
 
 
 def write_config(folder: Path, **values: object) -> Path:
     """A run of two small experts and a router on three cameras with four pictures each."""
-    density = {"start": 5, "stop": 18, "every": 5, "gradient": 1e-6, "limit": 60, "opacity": 0.0}
+    density = {"start": 5, "stop": 18, "every": 5, "gradient": 1e-6, "limit": 60, "opacity": 0.0, "largest": 1e3}
     shared = {"steps": 20, "density": density, "random_background": True}
     experts = [
         {"name": "poly", "expert": {"kind": "polynomial", "sh_degree": 0, "degree": 1}, **shared},
@@ -67,20 +87,12 @@ class Trainer:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def train(self, out: Path, kill_when: Callable[[], bool] = lambda: False) -> bool:
-        """Trains into `out` until the end, or until `kill_when`; whether it was killed before its end."""
+    def train(self, out: Path, end: str = "never", steps: int = 0, delay: float = 0.0) -> int:
+        """Trains into `out` until the end, or until it is killed as STARTER tells; the signal it ended by, or 0."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(out, file=self.process.stdin, flush=True)
-        pid = int(self.process.stdout.readline())
-        while not kill_when() and not finished(out):
-            time.sleep(0)
-        killed = not finished(out)
-        if killed:
-            os.kill(pid, signal.SIGKILL)
-        code = int(self.process.stdout.readline())
-        assert code == (signal.SIGKILL if killed else 0)
-        return killed
+        print(out, end, steps, delay, file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +109,6 @@ def started(config: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
         assert process.stdin is not None
         process.stdin.close()
-
-
-def finished(out: Path) -> bool:
-    return RunFolder(out).mixture.exists()
 
 
 def lines(out: Path) -> list[tuple[str, int, str]]:
@@ -127,33 +135,25 @@ def check_files(out: Path) -> None:
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_loses_little_and_ends_the_same(trainer: Trainer, tmp_path: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "killed"
-    trainer.train(whole)
-    moments, caught_writing = random.Random(5), 0
-    for at_work in (False, True, False, True):
+    assert trainer.train(whole) == 0
+    moments = random.Random(5)
+    for end in ("anywhere", "writing", "anywhere", "writing"):
         before = lines(out)
-        told, delay = len(before) + moments.randint(6, 12), moments.random() * 0.05
-
-        def reached(told: int = told, delay: float = delay, at_work: bool = at_work) -> bool:
-            if len(lines(out)) < told:
-                return False
-            if not at_work:
-                time.sleep(delay)
-            return not at_work or any(out.glob("states/.*.part*"))
-
-        assert trainer.train(out, reached), "it was killed before its end"
-        caught_writing += bool(half_written(out))
+        killed = trainer.train(out, end, moments.randint(5, 9), moments.random() * 0.01)
+        assert killed == signal.SIGKILL
+        assert bool(half_written(out)) or end == "anywhere"
         check_files(out)
-        first = next(iter(lines(out)[len(before) :]))
+        first = lines(out)[len(before)]
         if before and first[0] == before[-1][0]:
             assert first[1] > before[-1][1] - SAVE_EVERY, "at most the interval is lost"
-    assert not trainer.train(out)
-    assert caught_writing, "once at least in the middle of a file"
+    assert trainer.train(out) == 0
     assert half_written(out) == []
     losses: dict[tuple[str, int], set[str]] = defaultdict(set)
     for name, step, loss in lines(whole) + lines(out):
         losses[name, step].add(loss)
     assert {name for name, _ in losses} == {"poly", "key", "router-1"}
     assert [place for place, found in losses.items() if len(found) > 1] == [], "every step's loss, to the bit"
-    ours, theirs = (checkpoint.load(run / "mixture.pt").mixture.state_dict() for run in (whole, out))
-    for name, tensor in ours.items():
-        assert_close(theirs[name], tensor, rtol=0, atol=0)
+    ours, theirs = (checkpoint.load(run / "mixture.pt").mixture for run in (whole, out))
+    assert min(len(expert) for expert in ours.members) > 20, "density control acted"
+    for name, tensor in ours.state_dict().items():
+        assert_close(theirs.state_dict()[name], tensor, rtol=0, atol=0)

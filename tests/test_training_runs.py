@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,42 @@ def test_jobs_run_in_processes_of_their_own_with_their_threads():
     scored = [event for event in heard if isinstance(event, Scored)]
     assert [event.name for event in scored] == ["1 1", "1 1"]
     assert len({event.split for event in scored} | {str(os.getpid())}) == 3
+
+
+def never_end(on_event: OnEvent) -> None:
+    on_event(Scored("at work", str(os.getpid()), 0.0))
+    time.sleep(1000)
+
+
+def train_until_killed(pids: Connection) -> None:
+    def tell(event: Event) -> None:
+        assert isinstance(event, Scored)
+        pids.send(int(event.split))
+
+    run_side_by_side([never_end], parallel=2, threads=1, on_event=tell)
+
+
+@pytest.mark.slow
+def test_jobs_end_with_the_process_that_started_them_however_that_ends():
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=train_until_killed, args=(theirs,))
+    process.start()
+    job = ours.recv()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    deadline = time.monotonic() + 60
+    while alive(job):
+        assert time.monotonic() < deadline, "nobody is left to write in the run's folder"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.slow
