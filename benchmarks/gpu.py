@@ -4,19 +4,28 @@ import glob
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import made
 import torch
 import tyro
+
+from moegs import benchmark
+from moegs.data.scene import Scene
+from moegs.density import DensityConfig
+from moegs.experts import KINDS
+from moegs.training.experts import ExpertTrainee, ExpertTraining
 
 ROOT = Path(__file__).parent.parent
 
 
-def build(keep: Path) -> dict[str, str | float]:
+def build(keep: Path) -> dict[str, Any]:
     """gsplat's extension for this GPU, compiled once and kept; gsplat takes a module of this name as it is."""
     import gsplat.version
     from torch.utils.cpp_extension import load
@@ -51,7 +60,7 @@ def build(keep: Path) -> dict[str, str | float]:
     return {"seconds": time.monotonic() - begun, "extension": kept.name}
 
 
-def test(keep: Path) -> dict[str, str | float]:
+def test(keep: Path) -> dict[str, Any]:
     """`pytest -m gpu`; ends the script when a test fails."""
     begun = time.monotonic()
     files = [
@@ -67,14 +76,80 @@ def test(keep: Path) -> dict[str, str | float]:
     return {"seconds": time.monotonic() - begun, "result": ran.stdout.strip().splitlines()[-1]}
 
 
-def main(step: tyro.conf.Positional[Literal["build", "test"]], keep: Path) -> None:
+SCENES = {
+    "three experts, 300,000 Gaussians, 1352x1014": (("hexplane", "embedding", "keyframe"), 300_000, (1352, 1014)),
+    "three experts, 300,000 Gaussians, 1280x720": (("hexplane", "embedding", "keyframe"), 300_000, (1280, 720)),
+    "three experts, 300,000 Gaussians, 1920x1080": (("hexplane", "embedding", "keyframe"), 300_000, (1920, 1080)),
+    "four experts, 1,000,000 Gaussians, 1352x1014": (
+        ("hexplane", "embedding", "keyframe", "polynomial"), 1_000_000, (1352, 1014)
+    ),
+}  # fmt: skip
+
+
+def bench(keep: Path) -> dict[str, Any]:
+    """Frames of made mixtures of real size, stage by stage, and training steps of each kind of expert."""
+    found: dict[str, Any] = {}
+    for title, (kinds, count, size) in SCENES.items():
+        mixture = made.mixture(kinds, count, size).to("cuda")
+        result = benchmark.measure(mixture, mixture.rig.cameras[0], 0.3)
+        found[title] = asdict(result)
+        print(title)
+        for name, timing in result.stages.items():
+            print(f"  {name:<20} {timing.median:8.3f} ms, p95 {timing.p95:8.3f}")
+        for name, ratio in result.ratios.items():
+            print(f"  {name:<32} {ratio:.2f}")
+        print(
+            f"  pairs {result.pairs}, gated {result.psnr_gated:.1f} dB, largest error {result.largest_error_gated:.3f}"
+        )
+        del mixture
+        torch.cuda.empty_cache()
+    found["training step, 100,000 Gaussians, 1352x1014"] = {kind: training_step(kind) for kind in KINDS}
+    print(found["training step, 100,000 Gaussians, 1352x1014"])
+    return found
+
+
+def training_step(kind: str, steps: int = 40) -> float:
+    """Median milliseconds of a step: forward, loss, backward, density statistics and optimizer."""
+    rig = made.rig(1352, 1014, cameras=4)
+    photo = (torch.rand(1014, 1352, 3, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
+    scene = Scene(rig, SamePhoto(photo), made.room(100_000, 0))
+    expert = KINDS[kind](sh_degree_interval=0)
+    trainee = ExpertTrainee(
+        ExpertTraining(name=kind, expert=expert, density=DensityConfig(stop=0)), scene, torch.device("cuda")
+    )
+    taken = []
+    for step in range(steps):
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        attempt = trainee.attempt(20_000 + step, 1, step)
+        trainee.optimizer.zero_grad()
+        attempt.loss.backward()
+        trainee.after_backward()
+        trainee.optimizer.step()
+        torch.cuda.synchronize()
+        taken.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(taken[steps // 4 :])
+
+
+@dataclass(frozen=True)
+class SamePhoto:
+    """Photos that all look the same."""
+
+    photo: torch.Tensor
+
+    def at(self, camera: int, frame: int) -> torch.Tensor:
+        """The photo."""
+        return self.photo
+
+
+def main(step: tyro.conf.Positional[Literal["build", "test", "bench"]], keep: Path) -> None:
     """Does one step unless `keep` says that it is done."""
     file = keep / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     if step in results and step != "build":
         print(f"{step}: done before")
         return
-    found = {"build": build, "test": test}[step](keep)
+    found = {"build": build, "test": test, "bench": bench}[step](keep)
     results = {**results, "device": torch.cuda.get_device_name(), "torch": torch.__version__, step: found}
     file.write_text(json.dumps(results, indent=2))
 

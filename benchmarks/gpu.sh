@@ -12,13 +12,12 @@ wheels=$(realpath "$1") keep=$(mkdir -p "$2" && realpath "$2")
 shift 2
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$keep/site:$PWD" PYTHONUNBUFFERED=1
-for step in "${@:-install build test bench}"; do
-    for name in $step; do
-        echo "== $name"
-        if [ "$name" = install ]; then
-            [ -d "$keep/site" ] || python3 -m pip install -q --no-index --no-deps --no-compile --target "$keep/site" "$wheels"/*.whl
-        else
-            python3 benchmarks/gpu.py "$name" --keep "$keep"
-        fi
-    done
+[ $# -gt 0 ] || set -- install build test bench
+for step in "$@"; do
+    echo "== $step"
+    if [ "$step" != install ]; then
+        python3 benchmarks/gpu.py "$step" --keep "$keep"
+    elif [ ! -d "$keep/site" ]; then
+        python3 -m pip install -q --no-index --no-deps --no-compile --target "$keep/site" "$wheels"/*.whl
+    fi
 done

@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from browser_tab import BrowserTab  # noqa: E402  (after the path)
 
 from moegs import checkpoint, demo, export, views  # noqa: E402
+from moegs.tours import Tour  # noqa: E402
 
 
 @contextmanager
@@ -84,8 +85,10 @@ def orbit(path: Path, size: tuple[int, int], seconds: float) -> None:
 def video(path: Path, size: tuple[int, int]) -> None:
     """Frames per second of a turntable video, and of rendering the same shots alone, in turn."""
     mixture = checkpoint.load(path).mixture
-    camera = mixture.rig.cameras[(*mixture.rig.test, 0)[0]].fitted(*export.even(*size))
-    shots = views.turntable_shots(mixture, views.Shot(camera, 0.0), 360, 2, 30, running=True)
+    camera = mixture.rig.cameras[(*mixture.rig.test, 0)[0]].fitted(*size)
+    first, _ = views.for_video(views.Shot(camera, 0.0))
+    size = first.camera.width, first.camera.height
+    shots = views.film(mixture, first, Tour(360.0, 2.0, 30.0, running=True))
     alone, whole = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(3):
@@ -95,7 +98,7 @@ def video(path: Path, size: tuple[int, int]) -> None:
             alone.append(time.monotonic() - begun)
             begun = time.monotonic()
             pictures = (views.draw(mixture, shot).burnt() for shot in shots)
-            export.write_video(pictures, Path(folder) / "turn.mp4", export.even(*size), 30)
+            export.write_video(pictures, Path(folder) / "turn.mp4", size, 30)
             whole.append(time.monotonic() - begun)
     share = statistics.median(alone) / statistics.median(whole)
     print(

@@ -6,30 +6,29 @@ Needs the extra [test] and Chromium on the PATH.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import tyro
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).parent.parent
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import chromium  # noqa: E402  (after the path)
 
 
 def main(out: Path = ROOT / "docs" / "viewer.png", view: str = "gate-argmax", frame: int = 12) -> None:
     """Opens the demo at one frame in one view, asks one pixel, and writes what the page looks like."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if chromium.PATH is None:
         sys.exit("no Chromium on the PATH")
     command = [sys.executable, "-u", "-m", "viewer", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as play:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server, chromium.opened() as browser:
         try:
             assert server.stdout is not None
             address = re.search(r"http://\S+", server.stdout.readline())
             assert address is not None
-            browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
             page = browser.new_page(viewport={"width": 1280, "height": 720})
             page.goto(address[0])
             photograph(page, out, view, frame)

@@ -106,16 +106,17 @@ def turntable(
 
     The first is `camera` itself; a full turn closes without a repeated view. Positive degrees turn it to its right.
     """
-    axis = up / up.norm()
+    return [turned(camera, target, up, degrees * step / count) for step in range(count)]
+
+
+def turned(camera: Camera, target: Float[Tensor, " 3"], up: Float[Tensor, " 3"], degrees: float) -> Camera:
+    """`camera` carried around the axis through `target` along `up`; positive `degrees` to its right."""
+    axis, angle = up / up.norm(), math.radians(degrees)
     cross = torch.zeros(3, 3, dtype=axis.dtype, device=axis.device)
     cross[0, 1], cross[0, 2], cross[1, 2] = -axis[2], axis[1], -axis[0]
     cross = cross - cross.T
-    views = []
-    for step in range(count):
-        angle = math.radians(degrees) * step / count
-        turn = torch.eye(3).to(axis) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross  # Rodrigues
-        viewmat = camera.viewmat.clone()
-        viewmat[:3, :3] = camera.viewmat[:3, :3] @ turn.T
-        viewmat[:3, 3] = -viewmat[:3, :3] @ (target + turn @ (camera.center - target))
-        views.append(replace(camera, viewmat=viewmat))
-    return views
+    turn = torch.eye(3).to(axis) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross  # Rodrigues
+    viewmat = camera.viewmat.clone()
+    viewmat[:3, :3] = camera.viewmat[:3, :3] @ turn.T
+    viewmat[:3, 3] = -viewmat[:3, :3] @ (target + turn @ (camera.center - target))
+    return replace(camera, viewmat=viewmat)

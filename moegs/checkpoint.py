@@ -22,6 +22,8 @@ from moegs.timeline import Timeline
 
 FORMAT = "moegs"
 VERSION = 1
+RIGID = 1e-3
+"""How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
 
 
 class CheckpointError(ValueError):
@@ -63,7 +65,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """The checkpoint at `path`, on `device`.
 
     Raises CheckpointError in one line when the file is missing, no checkpoint of ours, truncated, of a newer version,
-    or has a missing, extra, misshapen or non-finite tensor. Nothing in the file is executed.
+    or has a missing, extra, misshapen or non-finite tensor, a camera that is none, or splits that share one. Nothing in
+    the file is executed.
     """
     contents = _read(path)
     try:
@@ -79,6 +82,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
             _check_rows(path, names, experts, [len(weights) for weights in router.static])
         mixture = Mixture(names, experts, router, rig)
         rest = {key: dict(contents[key]) for key in ("scores", "provenance", "importance")}
+        _check_importance(rest["importance"], mixture, f"{path}: importance")
     except CheckpointError:
         raise
     except config.ConfigError as error:
@@ -109,7 +113,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path}: a torch file, but not a moegs checkpoint")
     version = contents.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise CheckpointError(f"{path}: damaged checkpoint, its version is {version!r}; expected 1 to {VERSION}")
+    if version > VERSION:
         raise CheckpointError(f"{path}: written as version {version}, this moegs reads up to {VERSION}; update moegs")
     missing = [
         key for key in ("experts", "router", "scene", "scores", "provenance", "importance") if key not in contents
@@ -133,7 +139,10 @@ def _unpack_expert(entry: Mapping[str, Any], where: str) -> Expert:
     settings = config.build(AnyExpertConfig, entry["config"], where)
     expert = settings.empty(entry["tensors"])
     _fill(expert, entry["tensors"], where)
-    expert.begin_step(int(entry["step"]))
+    step = int(entry["step"])
+    if step < 0:
+        raise CheckpointError(f"{where}: step is {step}, expected 0 or more")
+    expert.begin_step(step)
     return expert
 
 
@@ -170,6 +179,24 @@ def _check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[
             raise CheckpointError(f"{path}: router weighs {count} Gaussians of '{name}', which has {len(expert)}")
 
 
+def _check_importance(importance: Mapping[str, Tensor], mixture: Mixture, where: str) -> None:
+    """Whether it says of experts that are there, all their Gaussians, how much each matters."""
+    counts = dict(zip(mixture.names, map(len, mixture.members), strict=True))
+    wanted = {name: torch.empty(counts[name]) for name in importance if name in counts}
+    _check(importance, wanted, where)
+
+
+def _check_camera(viewmat: Tensor, K: Tensor, where: str) -> None:
+    rotation, last = viewmat[:3, :3].double(), viewmat[3].tolist()
+    straight = torch.allclose(rotation @ rotation.T, torch.eye(3).double(), atol=RIGID)
+    if not straight or rotation.det() < 0 or last != [0, 0, 0, 1]:
+        raise CheckpointError(f"{where}: the world-to-camera matrix is not rigid: no rotation and translation")
+    if not (K[0, 0] > 0 and K[1, 1] > 0 and K[2].tolist() == [0, 0, 1]):
+        raise CheckpointError(
+            f"{where}: K has focal lengths {K[0, 0]:g} and {K[1, 1]:g}, or a last row other than 0 0 1"
+        )
+
+
 def _pack_rig(rig: Rig) -> dict[str, Any]:
     return {
         "cameras": {
@@ -192,6 +219,8 @@ def _unpack_rig(scene: Mapping[str, Any], where: str) -> Rig:
     shapes = {"viewmats": (count, 4, 4), "Ks": (count, 3, 3), "up": (3,), "bounds": (2, 3), "background": (3,)}
     stored = {name: value for name, value in {**scene, **cameras}.items() if isinstance(value, Tensor)}
     _check(stored, {name: torch.empty(shape) for name, shape in shapes.items()}, where)
+    for name, viewmat, K in zip(cameras["names"], cameras["viewmats"], cameras["Ks"], strict=True):
+        _check_camera(viewmat, K, f"{where}: camera '{name}'")
     views = zip(cameras["viewmats"], cameras["Ks"], cameras["sizes"], strict=True)
     return Rig(
         cameras=tuple(Camera(viewmat, K, int(width), int(height)) for viewmat, K, (width, height) in views),

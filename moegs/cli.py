@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 import moegs
-from moegs import checkpoint, demo, evaluation, export, reports, system, views
+from moegs import checkpoint, demo, evaluation, export, reports, system, tours, views
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
 from moegs.runs import RunFolder
@@ -66,17 +66,27 @@ class ShotOptions:
 
 
 @dataclass(frozen=True)
-class TurntableOptions:
-    """A video around the middle of the scene, instead of one picture."""
+class VideoOptions:
+    """A video (OUT.mp4, H.264) instead of one picture; outside the arc of the data set's cameras nothing was seen."""
 
+    sway: FlagCreatePairsOff[bool] = False
+    """Swing the camera there and back within the arc of the data set's cameras."""
     turntable: float | None = None
-    """Degrees to turn; makes OUT an .mp4 (H.264)."""
+    """Degrees to turn around the middle of the scene, such as 360, also where nothing was filmed."""
     seconds: float = 6.0
     """How long the video is."""
     fps: float = 30.0
     """Frames per second of the video."""
     running: bool = False
     """Let time run on from --time, again from the start after the last frame; else it stands still."""
+
+    def tour(self) -> tours.Tour | None:
+        """The way of the camera, None for one picture; raises ValueError where two ways are asked for."""
+        if self.sway and self.turntable is not None:
+            raise ValueError("--sway and --turntable: the camera can go only one way; give one of the two")
+        if not self.sway and self.turntable is None:
+            return None
+        return tours.Tour(self.turntable, self.seconds, self.fps, self.running)
 
 
 CheckpointPath = Positional[Annotated[Path, arg(metavar="CKPT")]]
@@ -88,11 +98,11 @@ def render(
     /,
     out: Path,
     shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
-    video: OmitArgPrefixes[TurntableOptions] = TurntableOptions(),
+    video: OmitArgPrefixes[VideoOptions] = VideoOptions(),
     device: Device = "auto",
     force: bool = False,
 ) -> None:
-    """Draw one picture of CKPT into OUT (.png), or a turntable video (.mp4): the same pixels as in the browser.
+    """Draw one picture of CKPT into OUT (.png), or a video (.mp4): the same pixels as in the browser.
 
     Args:
         path: A trained mixture.
@@ -103,21 +113,18 @@ def render(
     _refuse_existing(out, force)
     mixture = _load(path, device).mixture
     wanted = shot.shot(mixture)
-    if video.turntable is None:
+    tour = video.tour()
+    if tour is None:
         _want_suffix(out, ".png")
         export.write_png(views.draw(mixture, wanted).burnt(), out, wanted.to_json())
         print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
         return
     _want_suffix(out, ".mp4")
-    camera = wanted.camera
-    width, height = export.even(camera.width, camera.height)
-    if (width, height) != (camera.width, camera.height):
-        print(
-            f"{camera.width}x{camera.height} is odd, which H.264 cannot hold: rounded to {width}x{height}",
-            file=sys.stderr,
-        )
-        wanted = replace(wanted, camera=camera.fitted(width, height))
-    shots = views.turntable_shots(mixture, wanted, video.turntable, video.seconds, video.fps, video.running)
+    wanted, notes = views.for_video(wanted)
+    for note in notes:
+        print(note, file=sys.stderr)
+    width, height = wanted.camera.width, wanted.camera.height
+    shots = views.film(mixture, wanted, tour)
     pictures = (views.draw(mixture, each).burnt() for each in shots)
     with _progress("frames") as advance:
         export.write_video(pictures, out, (width, height), video.fps, lambda done: advance(done, len(shots)))
@@ -155,6 +162,7 @@ def evaluate(
     split: Literal["test", "train"] = "test",
     every: int = 1,
     set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
     device: Device = "auto",
     json: Path | None = None,
 ) -> None:
@@ -166,6 +174,7 @@ def evaluate(
         split: Which cameras to score.
         every: Score each this many frames.
         set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
+        cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
         json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
     """
@@ -177,6 +186,8 @@ def evaluate(
     choices = {"path": str(data)}
     configs.override(choices, set)
     settings = configs.build(DataConfig, choices, "data")
+    if cache_dir is not None:
+        settings = replace(settings, cache_dir=cache_dir.absolute())
     mixture = _load(path, device).mixture
     scene = load_scene(settings, with_points=False)
     with _progress("pictures") as advance:
@@ -193,6 +204,7 @@ def train(
     budget: float = 1.0,
     ray: Annotated[tuple[str, ...] | None, arg(metavar="[ADDRESS]")] = None,
     sitting: OmitArgPrefixes[Sitting] = Sitting(),
+    cache_dir: Path | None = None,
 ) -> None:
     """Train the mixture that CONFIG (YAML) describes into the folder OUT: the experts one by one, then the router.
 
@@ -204,6 +216,7 @@ def train(
         set: Changes to the configurations, as key=value: --set router.steps=500 seed=1.
         budget: A share of the full training, such as 0.2: scales the steps of every schedule, the router's too.
         ray: Make each expert a task of the Ray cluster at ADDRESS, or of one started here; needs the extra [ray].
+        cache_dir: Where decoded frames and found points stay, in place of the user's cache folder.
     """
     from moegs import config as files
     from moegs.schedules import scaled
@@ -212,7 +225,7 @@ def train(
 
     places = [out] if len(configs) == 1 else [out / path.stem for path in configs]
     runs = {
-        place: scaled(files.load(TrainConfig, path, set), budget).resolved(path.parent)
+        place: scaled(files.load(TrainConfig, path, set), budget).resolved(path.parent, cache_dir)
         for place, path in zip(places, configs, strict=True)
     }
     if not runs:
@@ -237,7 +250,10 @@ def main() -> None:
         print(f"moegs {moegs.__version__}")
         return
     try:
-        app.cli(prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them.")
+        with system.memory_told():
+            app.cli(
+                prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them."
+            )
     except ValueError as error:
         print(f"moegs: {error}", file=sys.stderr)
         sys.exit(1)

@@ -50,28 +50,32 @@ def evaluate(
 ) -> Scores:
     """The scores of `mixture` on each camera of `split` and each `every`th frame.
 
-    `on_picture` hears how many pictures are done of how many. Raises ValueError when the split is empty, the scene's
-    cameras, sizes or frames are not those of the mixture, or an expert has the name of a score.
+    The split is the mixture's own, whatever `scene` holds out: what was trained on counts as trained on. `on_picture`
+    hears how many pictures are done of how many. Raises ValueError when the split is empty, the scene's cameras, sizes
+    or times are not those of the mixture, or an expert has the name of a score.
     """
-    cameras = scene.rig.train if split == "train" else scene.rig.test
-    frames = range(0, scene.rig.timeline.frames, every)
+    rig = mixture.rig
+    cameras = rig.train if split == "train" else rig.test
     _check(mixture, scene, split)
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % every == 0]
+    if not pairs:
+        raise ValueError(f"evaluation: the {split} split has no photo at any {every}th frame; score more frames")
+    pairs.sort(key=lambda pair: pair[1])  # the mixture keeps its last instants
     tallies = {name: _Tally() for name in (*mixture.names, *BESIDES)}
     share = torch.zeros(len(mixture.names))
     done = 0
-    for frame in frames:
-        for number in cameras:
-            photo = scene.photos.at(number, frame).to(mixture.device, torch.float32) / 255
-            with torch.no_grad():
-                render = mixture.render(scene.rig.cameras[number], scene.rig.timeline.t(frame))
-            for name, image in zip(mixture.names, render.images, strict=True):
-                tallies[name].add(image, photo)
-            tallies["mixture"].add(render.picture, photo)
-            tallies["average"].add(render.images.mean(0), photo)
-            tallies["oracle"].add(oracle(render.images, photo), photo)
-            share += render.gates.mean((1, 2)).cpu()
-            done += 1
-            on_picture(done, len(frames) * len(cameras))
+    for number, frame in pairs:
+        photo = scene.photo(number, frame, mixture.device)
+        with torch.no_grad():
+            render = mixture.render(rig.cameras[number], rig.timeline.t(frame))
+        for name, image in zip(mixture.names, render.images, strict=True):
+            tallies[name].add(image, photo)
+        tallies["mixture"].add(render.picture, photo)
+        tallies["average"].add(render.images.mean(0), photo)
+        tallies["oracle"].add(oracle(render.images, photo), photo)
+        share += render.gates.mean((1, 2)).cpu()
+        done += 1
+        on_picture(done, len(pairs))
     return Scores(
         split=split,
         pictures=done,
@@ -106,12 +110,13 @@ def _check(mixture: Mixture, scene: Scene, split: str) -> None:
     ours, theirs = mixture.rig, scene.rig
     if taken := [name for name in mixture.names if name in BESIDES]:
         raise ValueError(f"evaluation: an expert is called '{taken[0]}', as a score is; give it another name")
-    if not (theirs.train if split == "train" else theirs.test):
-        raise ValueError(f"evaluation: the {split} split of the data has no camera")
-    if theirs.timeline.frames != ours.timeline.frames:
+    if not (ours.train if split == "train" else ours.test):
+        raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera")
+    if theirs.timeline != ours.timeline:
         raise ValueError(
-            f"evaluation: the data has {theirs.timeline.frames} frames, the checkpoint {ours.timeline.frames}; "
-            "give the data set that it was trained on, with the same start and end"
+            f"evaluation: the data has {theirs.timeline.frames} frames at {theirs.timeline.fps:g} fps, the checkpoint "
+            f"{ours.timeline.frames} at {ours.timeline.fps:g}, or they stand at other times; give the data set that it "
+            "was trained on, with the same start and end"
         )
     if len(theirs.cameras) != len(ours.cameras) or not all(
         torch.allclose(a.viewmat, b.viewmat, atol=1e-4) for a, b in zip(ours.cameras, theirs.cameras, strict=True)
@@ -122,4 +127,8 @@ def _check(mixture: Mixture, scene: Scene, split: str) -> None:
             raise ValueError(
                 f"evaluation: the pictures of the data are {b.width}x{b.height}, those of the checkpoint "
                 f"{a.width}x{a.height}; give the same downscale"
+            )
+        if not torch.allclose(a.K, b.K, rtol=1e-4, atol=1e-2):  # px
+            raise ValueError(
+                "evaluation: the lenses of the data are not those of the checkpoint; give its own data set"
             )

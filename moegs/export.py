@@ -23,11 +23,6 @@ def write_png(pixels: UInt8[np.ndarray, "H W 3"], path: Path, shot: str) -> None
         Image.fromarray(pixels).save(temporary, pnginfo=notes)
 
 
-def even(width: int, height: int) -> tuple[int, int]:
-    """The size with both sides rounded up to even numbers, as yuv420p video wants them."""
-    return width + width % 2, height + height % 2
-
-
 def write_video(
     pictures: Iterable[UInt8[np.ndarray, "H W 3"]],
     path: Path,

@@ -1,7 +1,7 @@
 """Gaussians at one instant: what an expert returns at a time, and all that the rasterizer needs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -56,10 +56,6 @@ class Gaussians:
         return Gaussians(
             **{f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "rows"}, rows=rows[index]
         )
-
-    def detach(self) -> "Gaussians":
-        """The same values, cut from the autograd graph."""
-        return replace(self, **{f.name: getattr(self, f.name).detach() for f in fields(self) if f.name != "rows"})
 
 
 def concatenate(parts: Sequence[Gaussians]) -> Gaussians:

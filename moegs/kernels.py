@@ -1,10 +1,13 @@
 """How every kernel here is compiled, and the one lock around calls to them.
 
-numba keeps what it compiled in `__pycache__` and compiles anew when the kernel's own file has changed, but not when a
-piece from another file has: after changing a piece that another file imports, remove the *.nbi files there.
+numba keeps what it compiled in `__pycache__`, in its own folder of the user's caches where that cannot be written, or
+in NUMBA_CACHE_DIR. It looks at a kernel's own file alone to see whether that is still valid, but constants and pieces
+of other files are compiled into a kernel too: so a kernel is kept under a name that holds a hash of all of them.
 """
 
+import hashlib
 import inspect
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,9 @@ import numba
 
 FAST_MATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Rounding may differ from the text, but not NaN and infinity: what is broken is told by comparisons that fail."""
+
+SOURCES = ("kernels.py", "rasterize/__init__.py", "rasterize/cpu/*.py", "router/cpu.py", "ssim/*.py")
+"""In this package: the files that kernels, their pieces and their constants stand in."""
 
 LOCK = threading.Lock()
 """Held around every kernel call: numba's "workqueue" threads abort the process when two Python threads use them."""
@@ -26,24 +32,43 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def serial(function: Callable[..., Any]) -> Any:
     """A kernel for one thread, compiled once and cached on disk."""
-    return numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy")(_as_written(function))
+    return numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy")(_stamped(function))
 
 
 def parallel(function: Callable[..., Any]) -> Any:
     """A kernel whose `prange` loops run on all threads, compiled once and cached on disk."""
     return numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST_MATH, error_model="numpy")(
-        _as_written(function)
+        _stamped(function)
     )
 
 
 def is_compiled(kernel: Any) -> bool:
-    """Whether `kernel` was compiled by this process, or lies in numba's cache and is newer than its source."""
+    """Whether `kernel`, made of the files as they are, was compiled by this process or lies in numba's cache."""
     if kernel.signatures:
         return True
     function = kernel.py_func
-    written = Path(function.__code__.co_filename).stat().st_mtime
-    index = f"*{function.__qualname__}-{function.__code__.co_firstlineno}.*.nbi"
-    return any(entry.stat().st_mtime > written for entry in Path(kernel.stats.cache_path).glob(index))
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    index = f"*.{function.__qualname__}-{function.__code__.co_firstlineno}.{python}*.nbi"
+    return any(Path(kernel.stats.cache_path).glob(index))
+
+
+def _hash_of_sources() -> str:
+    """Of all that decides what a kernel does: the files and the compiler."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(path for pattern in SOURCES for path in package.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+_STAMP = _hash_of_sources()
+
+
+def _stamped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` under the name that numba caches it by: another one for other sources."""
+    written = _as_written(function)
+    written.__qualname__ += f"_{_STAMP}"
+    return written
 
 
 def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,10 @@ DEPTH = "turbo"
 
 LETTERS = 42
 """How many times the height of a letter the picture is high."""
+SMALLEST_LETTER = 9
+"""Pixels."""
+SMALLEST_WITH_STRIP = 120
+"""Pixels: a lower picture has no room to spare for a flat legend, which then covers some of it."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,26 @@ class Legend:
     swatches: tuple[Swatch, ...] = ()
     notes: tuple[str, ...] = ()
     """Further lines: means, mute rule, what-if settings."""
+    flat: bool = False
+    """One line along the whole edge of the picture: a mosaic leaves it a strip of its own."""
 
     def burn(
         self, picture: UInt8[np.ndarray, "H W 3"], corner: Literal["top", "bottom"] = "bottom"
     ) -> UInt8[np.ndarray, "H W 3"]:
         """A copy of `picture` with the legend in its upper or lower left corner, sized to the picture."""
         height, width = picture.shape[:2]
-        plate = _plate(self, max(9, round(height / LETTERS)), width)[:height, :width]
+        plate = (_flat_plate if self.flat else _plate)(self, _letter(height), width)[:height, :width]
         h, w = plate.shape[:2]
         burnt = picture.copy()
         place = burnt[:h, :w] if corner == "top" else burnt[height - h :, :w]
         opacity = plate[..., 3:].astype(np.float32) / 255
         place[:] = (place * (1 - opacity) + plate[..., :3] * opacity + 0.5).astype(np.uint8)
         return burnt
+
+
+def strip(height: int) -> int:
+    """How many rows a flat legend takes of a picture of `height`; 0 where it is too small to leave it any."""
+    return 0 if height < SMALLEST_WITH_STRIP else 2 * _letter(height)
 
 
 def expert_color(number: int) -> tuple[int, int, int]:
@@ -65,6 +76,10 @@ def colorize(values: Float[np.ndarray, "H W"], colormap: str) -> UInt8[np.ndarra
     """`values` in [0, 1] in the colours of Matplotlib's `colormap`; outside values take the end colours."""
     steps = np.clip(np.nan_to_num(values) * 255 + 0.5, 0, 255).astype(np.uint8)
     return _colors(colormap)[steps]
+
+
+def _letter(height: int) -> int:
+    return max(SMALLEST_LETTER, round(height / LETTERS))
 
 
 @lru_cache
@@ -82,7 +97,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
     """The legend on a dark half-transparent plate, letters `size` pixels high."""
     font, pad, line = _font(size), size // 2, round(size * 1.45)
-    bar = max(1, min(12 * size, width - 4 * pad))
+    ticks = sum(round(font.getlength(tick)) + size for tick in legend.ticks)
+    bar = max(1, min(max(12 * size, ticks), width - 4 * pad))
     texts = [legend.title, *legend.notes, *(swatch.text for swatch in legend.swatches)]
     inner = max([bar if legend.colormap else 0, *(round(font.getlength(text)) + line for text in texts)])
     lines = 1 + (2 if legend.colormap else 0) + len(legend.swatches) + len(legend.notes)
@@ -101,6 +117,23 @@ def _plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
     for note in legend.notes:
         draw.text((pad, y), note, font=font, fill=(210, 214, 220))
         y += line
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=64)
+def _flat_plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
+    """Title, first tick, bar, last tick and notes side by side on a dark plate of the whole `width`."""
+    font, gap = _font(size), size
+    image = Image.new("RGBA", (width, 2 * size), (12, 14, 18, 255))
+    draw = ImageDraw.Draw(image)
+    x = gap // 2
+    for number, text in enumerate((legend.title, *legend.ticks[:1], *legend.ticks[-1:], *legend.notes)):
+        if number == 2 and legend.colormap:
+            ramp = np.linspace(0, 1, 8 * size, dtype=np.float32)[None].repeat(size, 0)
+            image.paste(Image.fromarray(colorize(ramp, legend.colormap)), (x, size // 2))
+            x += 8 * size + gap // 2
+        draw.text((x, size), text, font=font, fill="white", anchor="lm")
+        x += round(font.getlength(text)) + (gap // 2 if number == 1 else gap)
     return np.asarray(image)
 
 

@@ -127,7 +127,7 @@ class Mixture(nn.Module):
         else:
             logits = self.router.logits(result.features, camera)
         if result.tiles is not None:
-            logits = logits.masked_fill(~over_pixels(result.tiles, camera.width, camera.height), -torch.inf)
+            logits = logits.masked_fill(over_pixels(~result.tiles, camera.width, camera.height), -torch.inf)
         gate = gates(logits, temperature, live, mute_rule)
         picture, alpha, depth = blend(gate, result)
         if active is not None and not any(active):

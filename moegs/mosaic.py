@@ -34,13 +34,18 @@ class Tile:
         return self.left + min(int(x * columns), columns - 1), self.top + min(int(y * rows), rows - 1)
 
 
-def grid(count: int, width: int, height: int) -> tuple[Tile, ...]:
-    """`count` tiles with the proportions of a picture of `width` x `height`, row by row, as large as they fit."""
+def grid(count: int, width: int, height: int, below: int = 0) -> tuple[Tile, ...]:
+    """`count` tiles with the proportions of a picture of `width` x `height`, row by row, as large as they fit.
+
+    They leave `below` rows of the drawing free at its lower edge.
+    """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    right, bottom = max(1, width // columns), max(1, height // columns)  # no more rows than columns: the width decides
-    above = (height - rows * bottom) // 2
-    places = [divmod(number, columns) for number in range(count)]
-    return tuple(
-        Tile(c * right, above + r * bottom, (c + 1) * right, above + (r + 1) * bottom, width, height) for r, c in places
-    )
+    free = height - below
+    right = max(1, min(width // columns, width * free // (rows * height)))
+    bottom = max(
+        1, min(height // columns, free // rows)
+    )  # no more rows than columns: but for `below`, the width decides
+    left, above = (width - columns * right) // 2, max(0, (free - rows * bottom) // 2)
+    places = [(left + number % columns * right, above + number // columns * bottom) for number in range(count)]
+    return tuple(Tile(x, y, x + right, y + bottom, width, height) for x, y in places)

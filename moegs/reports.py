@@ -63,17 +63,17 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
         "time": f"{facts['frames']} frames at {facts['fps']:g} fps",
         "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
         "views": " ".join(facts["views"]),
-        **_origin(facts["provenance"]),
+        **_origin(facts["provenance"], "training" if router is None else "router's training"),
         **_held_out(facts["scores"]),
     }
     console.print(two_columns(rows))
 
 
-def _origin(provenance: dict[str, Any]) -> dict[str, str]:
-    """What a line can hold of where a checkpoint comes from; the settings of its training are in the JSON."""
+def _origin(provenance: dict[str, Any], phase: str) -> dict[str, str]:
+    """What a line can hold of where a checkpoint comes from; its seconds are those of `phase`, its last, alone."""
     rows = {str(key): str(value) for key, value in provenance.items() if isinstance(value, str | int)}
     seconds = provenance.get("seconds")
-    return rows | ({"training": f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
+    return rows | ({phase: f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
 
 
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:

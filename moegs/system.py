@@ -4,6 +4,8 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
@@ -20,6 +22,21 @@ def device(name: Device) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda: torch sees no CUDA GPU here; use --device cpu, or install a CUDA build of torch")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """Makes a lack of memory inside the block, on the GPU or beside it, a ValueError in one line."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text):
+            raise
+        place = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
+        raise ValueError(
+            f"not enough {place} ({' '.join(text.split())[:120]}); make the picture smaller, or choose another --device"
+        ) from None
 
 
 def report() -> dict[str, str]:

@@ -54,11 +54,13 @@ class Timeline:
         Raises ValueError for anything else.
         """
         last = self.frames - 1
+        in_seconds = text.endswith("s")
         try:
-            frame = float(text[:-1]) * self.fps if text.endswith("s") else float(text)
+            frame = float(text[:-1]) * self.fps if in_seconds else float(text)
         except ValueError:
             raise ValueError(f"time '{text}': give a frame number such as 12, or seconds such as 0.4s") from None
-        if not 0 <= frame <= last + 1e-6:
+        # The end is told in four digits, which may lie half a digit behind it.
+        if not 0 <= frame <= last * (1 + (5e-4 if in_seconds else 0)) + 1e-6:
             raise ValueError(
                 f"time '{text}': outside the scene; give a frame from 0 to {last}, or 0s to {last / self.fps:.4g}s"
             )

@@ -11,14 +11,17 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from moegs import config
-from moegs.cameras import Camera, turntable
-from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color
+from moegs.cameras import Camera
+from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color, strip
 from moegs.mixture import Mixture, MixtureRender
 from moegs.mosaic import Tile, grid
 from moegs.router import MuteRule
+from moegs.tours import Tour
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
+MAX_PIXELS = 2**26
+"""Of one picture, 8192 x 8192: with all that belongs to a pixel, more would hardly fit any memory."""
 DEPTH_SPAN = 2.0
 """The colours of depth reach from half to twice the distance to the middle of the scene."""
 
@@ -36,6 +39,13 @@ class Shot:
     mute_rule: MuteRule = "renormalize"
     temperature: float | None = None
     """None for the router's own."""
+
+    def __post_init__(self) -> None:
+        if self.camera.width * self.camera.height > MAX_PIXELS:
+            raise ValueError(
+                f"shot: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
+                "make it smaller"
+            )
 
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
@@ -88,30 +98,28 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     return Drawing(pixels, _annotated(legend, mixture, shot), render)
 
 
-def turntable_shots(
-    mixture: Mixture, shot: Shot, degrees: float, seconds: float, fps: float, running: bool
-) -> list[Shot]:
-    """`shot` carried around the middle of the scene: one shot per video frame.
+def for_video(shot: Shot) -> tuple[Shot, tuple[str, ...]]:
+    """`shot` with both sides rounded up to even numbers, as H.264 wants them (yuv420p), and what to say of it."""
+    width, height = shot.camera.width, shot.camera.height
+    size = width + width % 2, height + height % 2
+    if size == (width, height):
+        return shot, ()
+    note = f"{width}x{height} is odd, which H.264 cannot hold: rounded to {size[0]}x{size[1]}"
+    return replace(shot, camera=shot.camera.fitted(*size)), (note,)
 
-    `running`: time goes on from the shot's own as fast as it was filmed, and starts again after the last frame; else it
-    stands still. Raises ValueError when there is no frame to draw.
+
+def film(mixture: Mixture, shot: Shot, tour: Tour) -> list[Shot]:
+    """`shot` on `tour`: one shot per video frame, the first of them as it is.
+
+    Raises ValueError where the tour has no frame, or no arc to sway in.
     """
-    count = round(seconds * fps)
-    if count < 1:
-        raise ValueError(f"turntable: {seconds:g} s at {fps:g} fps has no frame; make it longer")
-    rig, timeline = mixture.rig, mixture.rig.timeline
-    cameras = turntable(shot.camera, rig.target.to(shot.camera.K), rig.up.to(shot.camera.K), degrees, count)
-    start = timeline.frame(shot.t)
-    frames = [(start + i * timeline.fps / fps) % timeline.frames if running else start for i in range(count)]
-    return [
-        replace(shot, camera=camera, t=timeline.t(min(frame, timeline.frames - 1)))
-        for camera, frame in zip(cameras, frames, strict=True)
-    ]
+    cameras, times = tour.cameras(mixture.rig, shot.camera), tour.times(mixture.rig.timeline, shot.t)
+    return [replace(shot, camera=camera, t=t) for camera, t in zip(cameras, times, strict=True)]
 
 
 def tiles(mixture: Mixture, view: str, width: int, height: int) -> tuple[Tile, ...]:
     """Where the picture of `width` x `height` is seen in a drawing of `view`: once, or once per expert."""
-    return grid(len(mixture.names) if view == "gates" else 1, width, height)
+    return _gate_tiles(len(mixture.names), width, height) if view == "gates" else grid(1, width, height)
 
 
 def ids(mixture: Mixture) -> list[str]:
@@ -142,7 +150,11 @@ class View:
 
 def to_pixels(picture: Float[Tensor, "H W 3"]) -> Pixels:
     """8-bit pixels of a float picture, clamped to [0, 1] and rounded."""
-    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+    if picture.is_cuda:
+        from moegs.rasterize.cuda.pictures import to_bytes
+
+        return to_bytes(picture).numpy()
+    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
 
 
 def _parse(mixture: Mixture, text: str) -> tuple[View, str]:
@@ -168,7 +180,7 @@ def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | 
     if not notes:
         return legend
     legend = legend or Legend(title=shot.view)
-    return Legend(legend.title, legend.colormap, legend.ticks, legend.swatches, (*legend.notes, *notes))
+    return replace(legend, notes=(*legend.notes, *notes))
 
 
 def _rgb(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, None]:
@@ -185,17 +197,21 @@ def _gate(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels,
 
 
 def _gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    """All gates as equal tiles with the picture's proportions, row by row in the experts' order."""
+    """All gates as equal tiles with the picture's proportions, row by row in the experts' order, above the legend."""
     gates = render.gates.cpu().numpy()
     _, height, width = gates.shape
     pixels = np.zeros((height, width, 3), np.uint8)
-    for name, gate, tile in zip(mixture.names, gates, grid(len(gates), width, height), strict=True):
+    for name, gate, tile in zip(mixture.names, gates, _gate_tiles(len(gates), width, height), strict=True):
         seen = gate[np.ix_(
             [tile.row(y) for y in range(tile.top, tile.bottom)], [tile.column(x) for x in range(tile.left, tile.right)]
         )]  # fmt: skip
         picture = _named(colorize(seen, HEAT), name, float(gate.mean()))
         pixels[tile.top : tile.bottom, tile.left : tile.right] = picture
-    return pixels, _gate_legend("gates", ())
+    return pixels, replace(_gate_legend("gate", ()), flat=True)
+
+
+def _gate_tiles(experts: int, width: int, height: int) -> tuple[Tile, ...]:
+    return grid(experts, width, height, below=strip(height))
 
 
 def _named(tile: Pixels, name: str, mean: float) -> Pixels:
@@ -203,13 +219,17 @@ def _named(tile: Pixels, name: str, mean: float) -> Pixels:
 
 
 def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker."""
+    """Each pixel in the colour of the expert with the largest gate; the nearer the second, the darker.
+
+    Where no expert has a share, nobody wins: black.
+    """
     gates = render.gates.cpu().numpy()
-    winners = gates.argmax(0)
+    winners = np.where(gates.sum(0) > 0, gates.argmax(0), -1)
     ordered = np.sort(gates, axis=0)
     margin = ordered[-1] - (ordered[-2] if len(gates) > 1 else 0)
     colors = np.array([expert_color(e) for e in range(len(gates))], np.float32)
     pixels = (colors[winners] * (0.35 + 0.65 * margin[..., None]) + 0.5).astype(np.uint8)
+    pixels[winners < 0] = 0
     coverage = [float((winners == e).mean()) for e in range(len(gates))]
     swatches = tuple(
         Swatch(expert_color(e), f"{name} {share:.0%}")
@@ -221,17 +241,21 @@ def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixel
 def _entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
     entropy = gate_entropy(render.gates).cpu().numpy()
     legend = Legend(
-        "gate entropy / log E", HEAT, ("0 one expert", "1 all alike"), notes=(f"mean {entropy.mean():.2f}",)
+        "how undecided the router is", HEAT, ("0 one expert", "1 all equal"), notes=(f"mean {entropy.mean():.2f}",)
     )
     return colorize(entropy, HEAT), legend
 
 
 def gate_entropy(gates: Float[Tensor, "E H W"]) -> Float[Tensor, "H W"]:
-    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert."""
-    experts = len(gates)
+    """Entropy of the gates over log E, in [0, 1]; 0 where one expert takes all, and for a single expert.
+
+    Of their proportions: a muted expert's share that is lost makes nobody undecided. 0 where all gates are 0.
+    """
+    experts, total = len(gates), gates.sum(0)
     if experts == 1:
-        return torch.zeros_like(gates[0])
-    return torch.special.entr(gates).sum(0) / float(np.log(experts))
+        return torch.zeros_like(total)
+    shares = torch.where(total > 0, gates / total, 0.0)
+    return torch.special.entr(shares).sum(0) / float(np.log(experts))
 
 
 def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
@@ -247,7 +271,8 @@ def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels
     pixels = colorize(share.astype(np.float32), DEPTH)
     pixels[~hit] = 0
     center = 2 / (1 / near + 1 / far)
-    return pixels, Legend("depth, world units", DEPTH, tuple(f"{value:.3g}" for value in (far, center, near)))
+    ticks = (f"far {far:.3g}", f"{center:.3g}", f"{near:.3g} near")
+    return pixels, Legend("depth, world units, inverse scale", DEPTH, ticks)
 
 
 def _alpha(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
@@ -265,8 +290,13 @@ VIEWS = (
     View("gate", "one expert's share of each pixel, 0 to 1", _gate, per_expert=True, needs_router=True),
     View("gates", "all gates side by side", _gate_grid, needs_router=True),
     View("gate-argmax", "which expert has the largest gate", _argmax, needs_router=True),
-    View("gate-entropy", "how undecided the router is, 0 to 1", _entropy, needs_router=True),
-    View("depth", "distance along the camera's axis", _depth),
+    View(
+        "gate-entropy",
+        "how undecided the router is: entropy of the gates over its largest, 0 to 1",
+        _entropy,
+        needs_router=True,
+    ),
+    View("depth", "distance along the camera's axis; black where there is nothing", _depth),
     View("alpha", "how opaque the mixture is", _alpha),
 )
 """The registry: it serves the browser's menu, the command line, the help texts and the tests."""

@@ -31,6 +31,8 @@ class BrowserTab:
         self.pictures: list[np.ndarray] = []
         self.formats: list[str] = []
         self.files: dict[str, bytes] = {}
+        self.immediate: dict[str, bool] = {}
+        """Whether each file is saved without asking."""
         self.notes: list[str] = []
         self._names: dict[str, str] = {}
         self._news = threading.Condition()
@@ -155,6 +157,7 @@ class BrowserTab:
         elif kind == "FileTransferStartDownload":
             self._names[message["transfer_uuid"]] = message["filename"]
             self.files[message["filename"]] = b""
+            self.immediate[message["filename"]] = message["save_immediately"]
         elif kind == "FileTransferPart":
             self.files[self._names[message["transfer_uuid"]]] += message["content"]
         return self._follow(kind, message)

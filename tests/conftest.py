@@ -1,5 +1,6 @@
 """What tests share: the backend to run on; a data set of pictures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from backends import BACKENDS
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of a backend; a test with this argument runs once for each that this machine has."""
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded frames of the tests do not stay in the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -27,4 +36,4 @@ def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from moegs.training import phases
 
-    monkeypatch.setattr(phases, "load_scene", lambda data: stamps.scene())
+    monkeypatch.setattr(phases, "load_scene", lambda data, **_: stamps.scene())

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -62,8 +62,7 @@ def draw(layers: Sequence[Layer], camera: Camera, backend: str, choose: Choose |
         for layer in layers
     ]
     result = rasterize(moved, camera.to(backend), backend=backend, choose=choose)  # type: ignore[arg-type]
-    pictures = ("images", "features", "alphas", "depths")
-    return replace(result, **{f.name: getattr(result, f.name).cpu() for f in fields(result) if f.name in pictures})
+    return replace(result, **{name: getattr(result, name).cpu() for name in PICTURES})
 
 
 def featured(n: int, seed: int, channels: int = 2, degree: int = 1, **options: object) -> Layer:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from moegs.experts.polynomial import PolynomialConfig
 from moegs.gaussians import Points
 from moegs.rasterize import Layer, rasterize
 from moegs.timeline import Timeline
-from moegs.training import TrainConfig
+from moegs.training import TrainConfig, loop
 from moegs.training.experts import ExpertTraining
 from moegs.training.loop import Plan
 from moegs.training.routing import RouterTraining
@@ -33,7 +34,9 @@ KINDS = {
     "polynomial": PolynomialConfig(sh_degree=0, degree=1),
     "hexplane": HexPlaneConfig(sh_degree=0, planes=PLANES, heads=HEADS, coarse_steps=3),
     "embedding": EmbeddingConfig(sh_degree=0, size=4, time_size=4, time_rows=3, coarse_rows=2, heads=HEADS),
-    "keyframe": KeyframeConfig(sh_degree=0, interval=2, penalty_start=0),
+    "keyframe": KeyframeConfig(
+        sh_degree=0, interval=2, penalty_start=0, dynamic_share=0.3, growth=None, promotion=None, tidying=None
+    ),
 }
 
 
@@ -86,3 +89,20 @@ def settings(*experts: ExpertTraining, **values) -> TrainConfig:
 
 def plan(folder: Path, steps: int = 12, save_every: int = 100) -> Plan:
     return Plan(steps, 0, folder / "x.state.pt", save_every, Snapshots(folder / "x.live.pt", seconds=0.0))
+
+
+class KilledError(Exception):
+    """Stands for a killed process."""
+
+
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the loop do so many steps, then kills it."""
+    one_step, done = loop._one_step, []
+
+    def counted(*arguments):
+        if len(done) == steps:
+            raise KilledError
+        done.append(None)
+        return one_step(*arguments)
+
+    monkeypatch.setattr(loop, "_one_step", counted)

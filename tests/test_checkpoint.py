@@ -54,6 +54,12 @@ def test_the_same_mixture_comes_back(file: Path) -> None:
         assert torch.equal(ours.gates, theirs.gates)
 
 
+def test_importance_comes_back(tmp_path: Path) -> None:
+    path, importance = tmp_path / "weighed.pt", {"poly": torch.arange(60.0)}
+    checkpoint.save(Checkpoint(mixture(("poly", "key")), importance=importance), path)
+    assert torch.equal(checkpoint.load(path).importance["poly"], importance["poly"])
+
+
 def test_one_expert_without_a_router_is_a_checkpoint_too(tmp_path: Path) -> None:
     path = tmp_path / "one.pt"
     checkpoint.save(Checkpoint(mixture(("poly",))), path)
@@ -141,6 +147,20 @@ MEANS = "groups.0to5.means"
         (lambda c: c["experts"].pop(), "router for 4 experts, but 3 are in the file"),
         (lambda c: c["scene"]["cameras"]["viewmats"].fill_(torch.inf), "'viewmats' holds NaN or infinity"),
         (lambda c: c["scene"].update(up=torch.zeros(4)), "scene: tensor 'up' is (4,), expected (3,)"),
+        (lambda c: c["scene"]["cameras"]["viewmats"].fill_(0), "camera 'cam00': the world-to-camera matrix is not"),
+        (lambda c: c["scene"]["cameras"]["viewmats"][1, 0].neg_(), "camera 'cam01': the world-to-camera matrix is not"),
+        (lambda c: c["scene"]["cameras"]["viewmats"][2, 3, 0].fill_(1), "camera 'cam02': the world-to-camera matrix"),
+        (lambda c: c["scene"]["cameras"]["Ks"].fill_(0), "camera 'cam00': K has focal lengths 0 and 0"),
+        (lambda c: c["scene"]["cameras"]["Ks"][1, 1, 1].neg_(), "camera 'cam01': K has focal lengths 43.2 and -43.2"),
+        (lambda c: c["scene"]["splits"].update(train=[0, 1, 2]), "camera 0 is in the splits twice"),
+        (lambda c: c["scene"]["splits"].update(train=[1, 1]), "camera 1 is in the splits twice"),
+        (lambda c: c["scene"]["splits"].update(train=[3]), "a split names camera 3, but there are 3"),
+        (lambda c: c["experts"][POLY].update(step=-5), "expert 'poly': step is -5, expected 0 or more"),
+        (lambda c: c.update(version=-3), "its version is -3; expected 1 to"),
+        (lambda c: c.update(version="1"), "its version is '1'; expected 1 to"),
+        (lambda c: c.update(importance={"polly": torch.zeros(60)}), "importance: unknown tensor 'polly'"),
+        (lambda c: c.update(importance={"poly": torch.zeros(59)}), "tensor 'poly' is (59,), expected (60,)"),
+        (lambda c: c.update(importance={"poly": torch.full((60,), torch.nan)}), "tensor 'poly' holds NaN or infinity"),
         (lambda c: c["scene"].pop("bounds"), "scene: tensor 'bounds' is missing"),
         (lambda c: c["scene"]["cameras"].update(sizes=[]), "damaged checkpoint"),
         (lambda c: c["scene"]["timeline"].update(fps=-1.0), "both must be positive"),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import recordings
+import torch
 import yaml
 from mixtures import mixture
 from PIL import Image
@@ -88,9 +89,18 @@ def test_a_turntable_is_a_video_of_even_size(
     video.release()
 
 
+def test_a_sway_is_a_video_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "sway.mp4"
+    assert run(monkeypatch, "render", file, "--sway", "--seconds", 0.5, "--fps", 8, "--out", out) == 0
+    video = cv2.VideoCapture(str(out))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    video.release()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--sway", "--turntable", "90"), "--sway and --turntable: the camera can go only one way"),
         (("--camera", "test:7"), "camera 'test:7': the test split has 1 cameras"),
         (("--camera", "nowhere"), "camera 'nowhere': give test:0"),
         (("--time", "99"), "give a frame from 0 to 5"),
@@ -98,6 +108,7 @@ def test_a_turntable_is_a_video_of_even_size(
         (("--mute", "hex"), "expert 'hex': this checkpoint has poly, key"),
         (("--temperature", "0"), "temperature: got 0.0, expected a positive number"),
         (("--size", "0x5"), "must be at least 1"),
+        (("--size", "100000x100000"), "a picture of 100000x100000 has more than 67108864 pixels; make it smaller"),
         (("--size", "big"), "give width and height in pixels, such as 1280x720"),
     ],
 )
@@ -115,6 +126,63 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
     assert told.startswith("moegs: ")
     assert told.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--seconds", "inf"), "got 360 degrees, inf s and 30 fps; give finite numbers, fps above 0"),
+        (("--seconds", "nan"), "got 360 degrees, nan s and 30 fps; give finite numbers"),
+        (("--fps", "0"), "fps above 0"),
+        (("--fps", "inf"), "give finite numbers"),
+        (("--seconds", "1e300", "--fps", "1e300"), "more than 100000 frames; make it shorter"),
+        (("--seconds", "-3"), "has no frame; make it longer"),
+    ],
+)
+def test_a_turntable_without_an_end_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: Path,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    assert run(monkeypatch, "render", file, "--turntable", "360", *options, "--out", tmp_path / "x.mp4") == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB"), "not enough GPU memory (CUDA out of"),
+        (MemoryError("Unable to allocate 9 GiB"), "not enough memory (Unable to allocate 9 GiB); make the picture sm"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "not enough memory (DefaultCPUAllocator"),
+    ],
+    ids=["gpu", "numpy", "torch"],
+)
+def test_a_lack_of_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path, error: Exception, told: str
+) -> None:
+    def fail(path: Path, device: object) -> None:
+        raise error
+
+    monkeypatch.setattr(checkpoint, "load", fail)
+    assert run(monkeypatch, "render", file, "--out", file.with_name("x.png")) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"moegs: {told}")
+    assert line.count("\n") == 1
+
+
+def test_another_failure_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    def fail(path: Path, device: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(checkpoint, "load", fail)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        run(monkeypatch, "render", file, "--out", file.with_name("x.png"))
 
 
 def test_a_folder_is_not_written_over(

@@ -1,4 +1,4 @@
-"""One clear line for each way to break a data set."""
+"""One clear line for each way to break a data set in the layout of Neural 3D Video."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -56,12 +56,15 @@ BROKEN = {
     "columns": (poses_of(lambda poses: poses[:, :15]), r"got float64 \[3, 15\], expected numbers \[cameras, 17\]"),
     "rows": (poses_of(lambda poses: poses[:2]), r"has 2 rows, but there are 3 cameras from 'cam00' to 'cam02'"),
     "NaN pose": (poses_of(with_value((1, 3), np.nan)), r"row 1 has a number that is not finite"),
-    "no rotation": (poses_of(with_value((2, 0), 4.0)), r"camera 'cam02': the pose .* is no rotation"),
+    "no rotation": (poses_of(with_value((2, 0), 4.0)), r"camera 'cam02': its pose is no rotation"),
     "near and far": (poses_of(with_value((2, 15), 9.0)), r"camera 'cam02': .*near 9, far 5.*near less than far"),
-    "proportions": (poses_of(with_value((0, 9), 50.0)), r"pictures of 32x24, but .* is for 50x48; .* proportions"),
+    "proportions": (
+        poses_of(with_value((0, 9), 50.0)),
+        r"pictures of 32x24, but its intrinsics are for 50x48; .* proportions",
+    ),
     "no cameras": (
         lambda root: [folder.rename(root / f"x{folder.name}") for folder in root.glob("cam*")],
-        r"tiny: no cameras here; expected videos such as 'cam00\.mp4' or folders of frames",
+        r"tiny: no cameras here; expected a video 'NAME\.mp4', a folder of frames .* NAME like cam00",
     ),
     "empty folder": (empty_folder, r"cam01: no frames in this folder; add pictures"),
     "missing frame": (drop("cam01/0002.png"), r"cam01: 3 frames up to 3, but frame 2 is missing; .* data\.end to 2"),
@@ -71,7 +74,7 @@ BROKEN = {
     ),
     "frame twice": (picture("cam01/002.png", 4, 4), r"'0002\.png' and '002\.png' are the same frame"),
     "no number": (picture("cam01/last.png", 4, 4), r"last\.png: no frame number in its name"),
-    "two sizes": (larger_camera, r"different sizes: 32x24 \('cam0[02]'\) and 64x48 \('cam01'\)"),
+    "two sizes": (larger_camera, r"different sizes: 32x24 \('cam0[02]'\), 64x48 \('cam01'\)"),
     "points": (wrong_points, r"points_0000\.npz: got xyz \[3, 2\] and rgb \[3, 3\], expected"),
     "points are text": (
         lambda root: (root / "points_0000.npz").write_text("1 2 3"),
@@ -84,7 +87,7 @@ BROKEN = {
 def test_broken_data_is_told_in_one_line(tiny: Path, breaking: Callable[[Path], object], told: str) -> None:
     breaking(tiny)
     with pytest.raises(ValueError, match=told) as caught:
-        load_scene(DataConfig(path=tiny))
+        load_scene(DataConfig(path=tiny, format="n3v"))
     assert "\n" not in str(caught.value)
 
 
@@ -92,6 +95,18 @@ def test_a_frame_of_another_size_is_told_when_it_is_read(tiny: Path) -> None:
     picture("cam01/0002.png", WIDTH, HEIGHT + 1)(tiny)
     with pytest.raises(ValueError, match=r"0002\.png: 32x25 pixels, but '0000\.png' has 32x24"):
         load_scene(DataConfig(path=tiny)).photos.at(1, 0)
+
+
+def test_cameras_that_do_not_begin_together_are_told(tiny: Path) -> None:
+    (tiny / "cam01" / "0000.png").unlink()
+    told = r"tiny: camera 'cam01' begins with frame 1, but 'cam00' with frame 0; give all cameras the same frames"
+    with pytest.raises(ValueError, match=told):
+        load_scene(DataConfig(path=tiny, end=3))
+
+
+def test_what_lies_behind_the_end_may_be_missing(tiny: Path) -> None:
+    (tiny / "cam01" / "0002.png").unlink()
+    assert load_scene(DataConfig(path=tiny, end=2)).rig.timeline.frames == 2
 
 
 def test_fewer_frames_suffice_when_end_says_so(tiny: Path) -> None:

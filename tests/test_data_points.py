@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from recordings import FAR, HEIGHT, NEAR, WIDTH
 from torch.testing import assert_close
 
-from moegs.data import DataConfig, load_scene
+from moegs.data import DataConfig, load_scene, triangulation
 from moegs.data.scene import Rig
 
 ROOM = Path(__file__).parent / "assets" / "room"
@@ -79,13 +80,41 @@ def test_random_points_alone_have_the_colour_of_their_pixel_at_their_time(tiny: 
     assert (scene.rig.bounds[1] > scene.rig.bounds[0]).all()
 
 
-def test_without_points_the_ways_to_get_some_are_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("source", ["file", "triangulation"])
+def test_without_points_the_ways_to_get_some_are_told(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, source: Literal["file", "triangulation"]
+) -> None:
     (tiny / "points_0000.npz").unlink()
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     told = r"no points to start from.*data\.points_file, pip install 'moegs\[colmap\]'.*data\.random_points"
-    for source in ("auto", "file", "triangulation"):
-        with pytest.raises(ValueError, match=told):
-            load_scene(DataConfig(path=tiny, points=source))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=told):
+        load_scene(DataConfig(path=tiny, points=source))
+
+
+def test_without_points_and_pycolmap_random_ones_serve_with_a_warning(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_scene(DataConfig(path=tiny)).warnings == ()
+    (tiny / "points_0000.npz").unlink()
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    scene = load_scene(DataConfig(path=tiny, random_points=300))
+    assert len(scene.points.means) == 300
+    (warning,) = scene.warnings
+    assert "starts from 300 random points, which train worse than found ones: pycolmap is missing (pip" in warning
+    assert in_a_training_view(scene.points.means, scene.rig).all()
+
+
+def test_random_points_fill_a_box_that_is_asked_for(tiny: Path) -> None:
+    box = ((-0.1, -0.2, 2.0), (0.1, 0.0, 3.0))
+    scene = load_scene(DataConfig(path=tiny, points="none", random_points=400, bounds=box))
+    low, high = torch.tensor(box)
+    assert ((scene.points.means >= low) & (scene.points.means <= high)).all()
+    assert_close(scene.rig.bounds, torch.tensor(box))
+    inside = in_a_training_view(scene.points.means, scene.rig)
+    red, green, _ = (scene.points.colors[inside] * 255).round().unbind(1)
+    seen = red != 128  # grey where the camera that was drawn does not see it
+    assert seen.float().mean() > 0.5
+    assert torch.equal(green[seen], (10 * (scene.points.times[inside] * 4).floor())[seen])
 
 
 def test_who_needs_no_points_is_not_asked_for_any(tiny: Path) -> None:
@@ -95,10 +124,40 @@ def test_who_needs_no_points_is_not_asked_for_any(tiny: Path) -> None:
     assert scene.photos.at(1, 1).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_triangulated_points_lie_on_what_the_file_has() -> None:
+def test_triangulated_points_lie_on_what_the_file_has_and_are_found_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first frame, or with their time at several; kept for whoever asks for the same."""
     pytest.importorskip("pycolmap", reason="pycolmap is not installed")
-    found = load_scene(DataConfig(path=ROOM, points="triangulation")).points
+    config = DataConfig(path=ROOM, points="triangulation", cache_dir=tmp_path)
+    found = load_scene(config).points
     known = load_scene(DataConfig(path=ROOM)).points
     nearest = torch.cdist(found.means, known.means).amin(1)
     assert len(found.means) > 500
     assert float(nearest.median()) < 0.1  # the room is 5 wide; other features are found, on the same surfaces
+    assert (found.times == 0).all()
+    monkeypatch.setattr(triangulation, "_run", lambda *arguments: pytest.fail("triangulated again"))
+    assert torch.equal(load_scene(config).points.means, found.means)
+
+
+def test_points_of_several_frames_have_their_times(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pycolmap", reason="pycolmap is not installed")
+    place = np.array([[0.0, 0.0, 2.0], [0.1, 0.0, 3.0]])
+    monkeypatch.setattr(triangulation, "_run", lambda scene, cameras, frame: (place, np.zeros((2, 3), np.uint8)))
+    heard: list[tuple[str, int, int]] = []
+    config = DataConfig(path=tiny, points="triangulation", points_at="every", points_step=3)
+    scene = load_scene(config, on_prepared=lambda *event: heard.append(event))
+    assert scene.points.times.tolist() == [0, 0, 0.75, 0.75]
+    assert heard[-2:] == [("triangulated frames", 1, 2), ("triangulated frames", 2, 2)]
+
+
+def test_where_nothing_matches_random_points_serve_with_a_warning(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pycolmap", reason="pycolmap is not installed")
+    (tiny / "points_0000.npz").unlink()
+    nothing = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
+    monkeypatch.setattr(triangulation, "_run", lambda scene, cameras, frame: nothing)
+    scene = load_scene(DataConfig(path=tiny, random_points=100, cache_dir=tiny / "cache"))
+    assert len(scene.points.means) == 100
+    assert "triangulation: nothing matches between the training cameras" in scene.warnings[0]
+    with pytest.raises(ValueError, match="nothing matches between the training cameras; give a file of points"):
+        load_scene(DataConfig(path=tiny, points="triangulation", cache_dir=tiny / "cache"))

@@ -1,5 +1,7 @@
 """Scores against what they are by definition, on photos that are known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from jaxtyping import UInt8
@@ -60,6 +62,32 @@ def test_another_data_set_is_refused(made: Mixture) -> None:
     other.rig.cameras[0].viewmat[0, 3] += 1
     with pytest.raises(ValueError, match="the cameras of the data are not those of the checkpoint"):
         evaluate(made, Scene(other.rig, Rendered(other, 0), NONE))
+
+
+def test_held_out_is_what_the_checkpoint_held_out(made: Mixture) -> None:
+    """Not what the data would hold out today: scored on photos of camera 0 alone, the right expert is right."""
+    seen: list[int] = []
+
+    class Photos(Rendered):
+        def at(self, camera: int, frame: int) -> UInt8[Tensor, "H W 3"]:
+            seen.append(camera)
+            return super().at(camera, frame)
+
+    assert made.rig.test == (0,)
+    other = replace(made.rig, train=(0, 1), test=(2,))
+    evaluate(made, Scene(other, Photos(made, 1), NONE), every=3)
+    assert set(seen) == {0}
+
+
+def test_other_times_and_lenses_are_refused(made: Mixture) -> None:
+    photos = Rendered(made, 0)
+    timeline = replace(made.rig.timeline, fps=25.0)
+    with pytest.raises(ValueError, match="the data has 6 frames at 25 fps, the checkpoint 6 at 10, or they stand at"):
+        evaluate(made, Scene(replace(made.rig, timeline=timeline), photos, NONE))
+    longer = made.rig.cameras[0].K * torch.tensor([[1.1], [1.1], [1.0]])
+    cameras = (replace(made.rig.cameras[0], K=longer), *made.rig.cameras[1:])
+    with pytest.raises(ValueError, match="the lenses of the data are not those of the checkpoint; give its own data"):
+        evaluate(made, Scene(replace(made.rig, cameras=cameras), photos, NONE))
 
 
 def test_photos_of_another_size_are_refused(made: Mixture) -> None:

@@ -150,6 +150,27 @@ def test_a_segment_without_points_of_its_own_takes_all():
     assert expert.counts() == {"0to14": 40, "15to29": 40}
 
 
+@pytest.mark.parametrize("own", [0, 1, 2])
+def test_a_segment_with_too_few_points_of_its_own_takes_all(own):
+    """One point alone has no distance to another, which would size its Gaussian."""
+    times = torch.zeros(40)
+    times[:own] = 0.75
+    expert = SMALL["polynomial, two segments"].start(replace(points(), times=times), FRAMES, VIEWS)
+    assert expert.counts()["15to29"] == (own if own >= 2 else 40)
+
+
+@pytest.mark.parametrize("way", ["clone", "split"])
+def test_children_show_from_the_second_frame_to_the_last(way):
+    """As published: centres are clamped to (shift + 1) / I and (shift + duration - 1) / I, 31.1 for 300 frames."""
+    expert = KeyframeConfig(dynamic_share=1.0).start(points(), 300, VIEWS)
+    rows = torch.arange(20)
+    with torch.no_grad():
+        expert.group("dynamic")["time_centers"][:] = torch.tensor([-50.0, 90.0])
+    children = expert.clone("dynamic", rows) if way == "clone" else expert.split("dynamic", rows, 2)
+    assert_close(children["time_centers"].amin(), torch.tensor(1.3))
+    assert_close(children["time_centers"].amax(), torch.tensor(31.1))
+
+
 def test_zero_quaternions_turn_nothing():
     expert = started(SMALL["polynomial"])
     with torch.no_grad():

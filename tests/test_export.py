@@ -66,8 +66,3 @@ def test_an_encoder_that_gives_up_is_one_line_in_its_own_words(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"x\.mp4: the video encoder gave up \([^\n]*width not divisible by 2"):
         export.write_video(pictures(40, 33, 18), tmp_path / "x.mp4", (33, 18), 10.0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_odd_sizes_are_rounded_up() -> None:
-    assert export.even(33, 16) == (34, 16)
-    assert export.even(1, 1) == (2, 2)

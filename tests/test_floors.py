@@ -24,10 +24,10 @@ FLOORS = {
         "schedules",
     ],
     1: ["experts", "rasterize", "data", "ssim", "runs"],
-    2: ["losses", "metrics", "density", "router", "system"],
+    2: ["losses", "metrics", "density", "router", "system", "tours"],
     3: ["mixture"],
     4: ["checkpoint", "evaluation", "views", "probe", "export"],
-    5: ["training", "reports"],
+    5: ["training", "reports", "benchmark"],
     6: ["cli"],
     7: ["__main__"],
 }

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from moegs.legends import PALETTE, Legend, Swatch, colorize, expert_color
+from moegs.legends import PALETTE, Legend, Swatch, colorize, expert_color, strip
 
 
 def test_colours_come_from_the_ends_and_the_middle_of_the_map() -> None:
@@ -53,3 +53,15 @@ def test_a_swatch_has_its_colour() -> None:
 def test_a_picture_too_small_for_it_keeps_its_size(size: tuple[int, int]) -> None:
     picture = np.zeros((*size, 3), np.uint8)
     assert Legend("a long title", "viridis", ("0", "1")).burn(picture).shape == picture.shape
+
+
+@pytest.mark.parametrize("size", [(240, 320), (720, 956), (1080, 1596), (120, 160)])
+def test_a_flat_one_fills_its_strip_and_nothing_else(size: tuple[int, int]) -> None:
+    picture = np.full((*size, 3), 200, np.uint8)
+    burnt = Legend("gate", "viridis", ("0", "0.5", "1"), notes=("muted: a",), flat=True).burn(picture)
+    changed = (burnt != 200).any(-1)
+    assert strip(size[0]) < size[0] / 6
+    assert changed.any(1).nonzero()[0].tolist() == list(range(size[0] - strip(size[0]), size[0]))
+    for end in (0.0, 1.0):
+        color = colorize(np.array([[end]], np.float32), "viridis")[0, 0]
+        assert (np.abs(burnt.astype(int) - color).max(-1) <= 2).any()

@@ -9,6 +9,7 @@ from mixtures import mixture
 from torch.testing import assert_close
 
 from moegs.mixture import Mixture
+from moegs.views import to_pixels
 
 pytestmark = [pytest.mark.gpu, no_gpu]
 T = 2 / 6
@@ -37,6 +38,7 @@ def test_a_render_is_the_same(
         assert_close(getattr(theirs, name).cpu()[same], getattr(ours, name)[same], atol=TOLERANCE, rtol=1e-3)
     assert_close(theirs.gates.cpu()[:, same], ours.gates[:, same], atol=1e-3, rtol=0)
     assert theirs.drawn == pytest.approx(ours.drawn, abs=2)
+    assert (to_pixels(theirs.picture) == to_pixels(theirs.picture.cpu())).all()
 
 
 def test_the_router_learns_from_the_same_picture_as_is_shown(pair: tuple[Mixture, Mixture]) -> None:

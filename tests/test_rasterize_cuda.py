@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from backends import no_gpu
-from scenes import FIELDS, blobs, draw, learnable, tilted
+from scenes import FIELDS, PICTURES, blobs, draw, learnable, tilted
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -15,7 +15,6 @@ from moegs.rasterize import Layer, RenderResult, rasterize
 
 pytestmark = [pytest.mark.gpu, no_gpu]
 CAMERA = tilted(203, 149)
-PICTURES = ("images", "features", "alphas", "depths")
 
 
 def crowd(experts: int = 4, count: int = 3000) -> list[Layer]:

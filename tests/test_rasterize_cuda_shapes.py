@@ -11,7 +11,7 @@ import reference
 import scenes
 import torch
 from backends import no_gpu
-from scenes import FIELDS, blobs, pinhole, tilted
+from scenes import FIELDS, PICTURES, blobs, pinhole, tilted
 from torch.testing import assert_close
 
 from moegs.cameras import Camera
@@ -181,7 +181,7 @@ def test_gradients_are_those_of_the_cpu_backend(drawn: Drawing) -> None:
 def test_one_pass_is_as_many_passes(drawn: Drawing) -> None:
     layers = three_layers()
     together, alone = drawn(layers, CAMERA), [drawn([layer], CAMERA) for layer in layers]
-    for name in ("images", "features", "alphas", "depths"):
+    for name in PICTURES:
         assert_close(getattr(together, name), torch.cat([getattr(one, name) for one in alone]), rtol=0, atol=1e-5)
 
 

@@ -35,6 +35,18 @@ def test_a_time_outside_is_refused(text: str) -> None:
         CLIP.parse(text)
 
 
+@pytest.mark.parametrize("fps", [23.976, 24.0, 25.0, 30.0, 60.0, 120.0])
+@pytest.mark.parametrize("frames", [2, 30, 31, 300, 1001])
+def test_the_end_that_a_refusal_names_is_accepted(frames: int, fps: float) -> None:
+    clip = Timeline(frames, fps)
+    with pytest.raises(ValueError, match="outside the scene") as refused:
+        clip.parse(f"{frames}s")
+    last = str(refused.value).rsplit(" ", 1)[1]
+    assert clip.parse(last) == pytest.approx(clip.t(frames - 1), rel=1e-3)
+    with pytest.raises(ValueError, match="outside the scene"):
+        clip.parse(f"{frames / fps}s")
+
+
 @pytest.mark.parametrize("text", ["", "s", "noon", "12 s2"])
 def test_a_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="give a frame number such as 12"):

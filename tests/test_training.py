@@ -15,8 +15,9 @@ from moegs.data.scene import Scene
 from moegs.training import TrainConfig, TrainingError, loop, train
 from moegs.training.events import Event, Progress, Scored
 from moegs.training.experts import ExpertTrainee
-from moegs.training.loop import Shuffled, make_optimizer, run
+from moegs.training.loop import make_optimizer, run
 from moegs.training.routing import RouterTraining
+from moegs.training.sampling import Shuffled
 
 pytestmark = pytest.mark.usefixtures("stamp_room")
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def test_the_loss_falls(kind: str, scene: Scene, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
     heard: list[Event] = []
     trainee = ExpertTrainee(training(kind), scene, CPU)
-    run(trainee, Shuffled(scene.rig.train, FRAMES), plan(tmp_path, steps=27), heard.append)
+    run(trainee, Shuffled(scene.pairs(scene.rig.train)), plan(tmp_path, steps=27), heard.append)
     losses = [event.loss for event in heard if isinstance(event, Progress)]
     epoch = 3 * FRAMES  # every picture once: the same pictures are compared
     assert len(losses) == 27
@@ -64,14 +65,14 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_expert(scene: Scene, tmp_
     trainee = ExpertTrainee(training(), scene, CPU)
     trainee.expert.penalty = lambda: torch.tensor(float("nan"))
     with pytest.raises(TrainingError, match="^polynomial: the loss became nan at step 0; lower the rates$"):
-        run(trainee, Shuffled((1,), FRAMES), plan(tmp_path), lambda event: None)
+        run(trainee, Shuffled(scene.pairs((1,))), plan(tmp_path), lambda event: None)
 
 
 def test_a_parameter_that_is_not_finite_is_named_with_the_loss_that_it_spoils(scene: Scene, tmp_path: Path):
     trainee = ExpertTrainee(training("embedding"), scene, CPU)
     trainee.expert.group("all")["embeddings"].data[3] = float("nan")
     with pytest.raises(TrainingError, match=r"became nan at step 0 and 'groups.all.embeddings' is not finite"):
-        run(trainee, Shuffled((1,), FRAMES), plan(tmp_path), lambda event: None)
+        run(trainee, Shuffled(scene.pairs((1,))), plan(tmp_path), lambda event: None)
 
 
 def test_a_gradient_that_is_not_finite_stops_with_step_expert_and_tensor(scene: Scene, tmp_path: Path):
@@ -80,12 +81,12 @@ def test_a_gradient_that_is_not_finite_stops_with_step_expert_and_tensor(scene: 
     with pytest.raises(
         TrainingError, match=r"^polynomial: the gradient of 'groups.0to2.motions' is not finite at step 0"
     ):
-        run(trainee, Shuffled((1,), FRAMES), plan(tmp_path), lambda event: None)
+        run(trainee, Shuffled(scene.pairs((1,))), plan(tmp_path), lambda event: None)
 
 
 def test_every_parameter_learns_at_its_rate_of_the_step(scene: Scene, tmp_path: Path):
     trainee = ExpertTrainee(training(extent_scale=2.0), scene, CPU)
-    run(trainee, Shuffled(scene.rig.train, FRAMES), plan(tmp_path, steps=4), lambda event: None)
+    run(trainee, Shuffled(scene.pairs(scene.rig.train)), plan(tmp_path, steps=4), lambda event: None)
     expected = [rate.at(3, 2 * scene.rig.extent) for rate in trainee.rates]
     assert [group["lr"] for group in trainee.optimizer.param_groups] == expected
     learned = [p for group in trainee.optimizer.param_groups for p in group["params"]]
@@ -101,9 +102,9 @@ def test_a_parameter_without_a_rate_is_refused(kind: str, scene: Scene):
 
 
 def test_each_picture_is_drawn_once_before_any_is_drawn_again():
-    draws = Shuffled((1, 4), 3)
     everything = [(camera, frame) for camera in (1, 4) for frame in range(3)]
-    first, second = ([draws.draw() for _ in range(6)] for _ in range(2))
+    draws = Shuffled(everything)
+    first, second = ([draws.draw(0)[0] for _ in range(6)] for _ in range(2))
     assert sorted(first) == sorted(second) == everything
 
 

@@ -16,7 +16,7 @@ import pytest
 import stamps
 import torch
 from rich.console import Console
-from stamps import FRAMES, KINDS, plan, settings, training
+from stamps import KINDS, KilledError, plan, settings, stop_after, training
 from torch.testing import assert_close
 
 from moegs import checkpoint
@@ -24,30 +24,14 @@ from moegs.runs import RunFolder, lock, status
 from moegs.training import Sitting, TrainingError, loop, train
 from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Snapshot
 from moegs.training.experts import ExpertTrainee
-from moegs.training.loop import OnEvent, Shuffled, run
+from moegs.training.loop import OnEvent, run
 from moegs.training.progress import show
+from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import SHARE, Snapshots
 from moegs.training.workers import run_side_by_side
 
 pytestmark = pytest.mark.usefixtures("stamp_room")
 RESUME = Sitting(resume=True)
-
-
-class KilledError(Exception):
-    """Stands for a killed process."""
-
-
-def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the loop do so many steps, then kills it."""
-    one_step, done = loop._one_step, []
-
-    def counted(*arguments):
-        if len(done) == steps:
-            raise KilledError
-        done.append(None)
-        return one_step(*arguments)
-
-    monkeypatch.setattr(loop, "_one_step", counted)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -411,5 +395,5 @@ def test_snapshots_cost_their_share_of_the_time_at_most(tmp_path: Path, monkeypa
 def test_the_loop_writes_no_snapshot_where_none_is_asked_for(tmp_path: Path):
     heard: list[Event] = []
     trainee = ExpertTrainee(training(), stamps.scene(), torch.device("cpu"))
-    run(trainee, Shuffled((1, 2), FRAMES), plan(tmp_path), heard.append)
+    run(trainee, Shuffled(stamps.scene().pairs((1, 2))), plan(tmp_path), heard.append)
     assert [event for event in heard if isinstance(event, Snapshot)] == []

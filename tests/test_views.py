@@ -10,9 +10,9 @@ import torch
 from torch.testing import assert_close
 
 from moegs import probe, views
-from moegs.cameras import turntable
 from moegs.legends import DEPTH, HEAT, colorize, expert_color
 from moegs.mixture import Mixture
+from moegs.router import MuteRule
 from moegs.views import Shot
 
 
@@ -84,13 +84,32 @@ def test_entropy_is_one_for_equals_and_zero_for_certainty() -> None:
     assert_close(views.gate_entropy(torch.ones(1, 2, 2)), torch.zeros(2, 2))
 
 
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_one_live_expert_is_never_undecided(mixture: Mixture, shot: Shot, rule: MuteRule) -> None:
+    alone = replace(shot, view="gate-entropy", active=(False, True), mute_rule=rule)
+    drawing = views.draw(mixture, alone)
+    assert_close(views.gate_entropy(drawing.render.gates), torch.zeros(32, 48), atol=1e-6, rtol=0)
+    assert drawing.legend is not None
+    assert drawing.legend.notes[0] == "mean 0.00"
+
+
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+def test_with_none_live_nobody_wins_and_nobody_is_undecided(mixture: Mixture, shot: Shot, rule: MuteRule) -> None:
+    silent = replace(shot, view="gate-argmax", active=(False, False), mute_rule=rule)
+    drawing = views.draw(mixture, silent)
+    assert not drawing.pixels.any()
+    assert drawing.legend is not None
+    assert [swatch.text for swatch in drawing.legend.swatches] == ["poly 0%", "key 0%"]
+    assert not views.gate_entropy(drawing.render.gates).any()
+
+
 def test_depth_keeps_its_colours_while_time_runs(mixture: Mixture, shot: Shot) -> None:
     legends = {views.draw(mixture, replace(shot, view="depth", t=t)).legend for t in (0.0, 0.3, 0.7)}
     assert len(legends) == 1
     distance = float((shot.camera.center - mixture.rig.target).norm())
     legend = legends.pop()
     assert legend is not None
-    assert [float(tick) for tick in legend.ticks] == pytest.approx(
+    assert [float(tick.strip("farne ")) for tick in legend.ticks] == pytest.approx(
         [2 * distance, 0.8 * distance, distance / 2], rel=0.01
     )
 
@@ -141,23 +160,18 @@ def test_a_shot_with_a_wrong_entry_is_refused_by_its_name(shot: Shot, key: str, 
         Shot.from_json(text)
 
 
-class TestTurntable:
-    def test_frozen_it_is_the_path_around_the_target_at_one_time(self, mixture: Mixture, shot: Shot) -> None:
-        shots = views.turntable_shots(mixture, shot, 90.0, seconds=1.0, fps=6.0, running=False)
-        path = turntable(shot.camera, mixture.rig.target, mixture.rig.up, 90.0, 6)
-        assert len(shots) == 6
-        for each, camera in zip(shots, path, strict=True):
-            assert_close(each.camera.viewmat, camera.viewmat)
-            assert each.t == shot.t
-
-    def test_running_time_goes_as_it_was_filmed_and_starts_again(self, mixture: Mixture, shot: Shot) -> None:
-        shots = views.turntable_shots(mixture, replace(shot, t=4 / 6), 90.0, seconds=0.4, fps=20.0, running=True)
-        frames = [each.t * 6 for each in shots]  # filmed at 10 frames/s, shown at 20: half a frame each
-        assert frames == pytest.approx([4, 4.5, 5, 5, 0, 0.5, 1, 1.5], abs=1e-6)  # nothing after the last frame
-
-    def test_a_video_without_frames_is_refused(self, mixture: Mixture, shot: Shot) -> None:
-        with pytest.raises(ValueError, match=r"0\.01 s at 30 fps has no frame"):
-            views.turntable_shots(mixture, shot, 360.0, seconds=0.01, fps=30.0, running=False)
+class TestVideo:
+    @pytest.mark.parametrize(("size", "rounded"), [((48, 32), (48, 32)), ((33, 16), (34, 16)), ((1, 1), (2, 2))])
+    def test_video_has_even_sides(
+        self, mixture: Mixture, shot: Shot, size: tuple[int, int], rounded: tuple[int, int]
+    ) -> None:
+        camera = shot.camera.fitted(*size)
+        asked = replace(shot, camera=camera, view="alpha", temperature=2.0)
+        even, notes = views.for_video(asked)
+        assert (even.camera.width, even.camera.height) == rounded
+        assert replace(even, camera=camera) == asked
+        told = (f"{size[0]}x{size[1]} is odd, which H.264 cannot hold: rounded to {rounded[0]}x{rounded[1]}",)
+        assert notes == (() if size == rounded else told)
 
 
 class TestProbe:

@@ -90,7 +90,7 @@ class _Show(threading.Thread):
             from viewer import app  # brings torch: some seconds
 
             path, loaded = self._load()
-            self._app = app.App(self._page, loaded.mixture)
+            self._app = app.App(self._page, loaded.mixture, self._path.stem)
             print(app.summary(path, loaded), flush=True)
             if self._follower is not None:
                 self._follower.follow(self._app.show, self._app.tell)

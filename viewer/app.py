@@ -8,7 +8,7 @@ import viser
 from moegs import checkpoint, views
 from moegs.checkpoint import Checkpoint
 from moegs.mixture import Mixture
-from moegs.system import Device, device
+from moegs.system import Device, device, memory_told
 from moegs.views import Shot
 from viewer.page import Page
 from viewer.session import Session
@@ -23,9 +23,9 @@ PATIENCE = 1.0
 class App:
     """Sessions by the number of their tab."""
 
-    def __init__(self, page: Page, mixture: Mixture) -> None:
-        """Shows `mixture` in all tabs of `page`, those that are open and those that come."""
-        self._studio = Studio(mixture, page.server.get_clients)
+    def __init__(self, page: Page, mixture: Mixture, name: str = "moegs") -> None:
+        """Shows `mixture` in all tabs of `page`, those that are open and those that come; files begin with `name`."""
+        self._studio = Studio(mixture, page.server.get_clients, name)
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
         page.server.scene.set_up_direction(mixture.rig.up.double().cpu().numpy())
@@ -62,6 +62,8 @@ class App:
         with self._lock:
             if client.client_id not in self._sessions:
                 self._sessions[client.client_id] = Session(client, self._studio)
+        if client.client_id not in self._studio.clients():  # closed meanwhile, which nobody may tell again
+            self._leave(client)
 
     def _leave(self, client: viser.ClientHandle) -> None:
         with self._lock:
@@ -75,11 +77,12 @@ def load(path: Path, where: Device, page: Page) -> Checkpoint:
 
     Raises ValueError in one line where there is nothing to show.
     """
-    page.say(f"Loading {path.name}")
-    loaded = checkpoint.load(path, device(where))
-    page.say("Compiling the rasterizer, once on this machine")
-    rig = loaded.mixture.rig
-    views.draw(loaded.mixture, Shot(rig.cameras[0].fitted(*WARM_UP_SIZE), rig.timeline.t(0)))
+    with memory_told():
+        page.say(f"Loading {path.name}")
+        loaded = checkpoint.load(path, device(where))
+        page.say("Compiling the rasterizer, once on this machine")
+        rig = loaded.mixture.rig
+        views.draw(loaded.mixture, Shot(rig.cameras[0].fitted(*WARM_UP_SIZE), rig.timeline.t(0)))
     return loaded
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from moegs import views
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
-from viewer.state import Extent, ViewState
+from viewer.state import Extent, ViewState, Way
 
 FREE = "free"
 """What the list of cameras says while the mouse leads."""
@@ -48,6 +48,8 @@ class Number:
     read: Callable[[ViewState], float]
     write: Write
     hint: str | None = None
+    shown: Callable[[ViewState], bool] = lambda state: True
+    """Whether it matters now."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,13 @@ TIME: tuple[Control, ...] = (
     ),
 )
 VIEW: tuple[Control, ...] = (
-    Choice("View", views.ids, lambda state: state.view, lambda state, view, now: replace(state, view=view)),
+    Choice(
+        "View",
+        views.ids,
+        lambda state: state.view,
+        lambda state, view, now: replace(state, view=view),
+        views.describe(),
+    ),
 )
 FRAME = FrameSlider("Frame", lambda state: round(state.playback.start), seek)
 MUTING: tuple[Control, ...] = (
@@ -149,14 +157,30 @@ FRUSTUMS = Switch(
 )
 EXPORT: tuple[Control, ...] = (
     Choice("Size", lambda mixture: get_args(Extent), lambda state: state.export.size, _export("size")),
-    Number("Degrees", -3600, 3600, lambda state: state.export.degrees, _export("degrees", float)),
+    Choice(
+        "Camera way",
+        lambda mixture: get_args(Way),
+        lambda state: state.export.way,
+        _export("way"),
+        "sway: there and back within the arc of the data set's cameras; turntable: around the middle of the scene, "
+        "also where nothing was filmed",
+    ),
+    Number(
+        "Degrees",
+        -3600,
+        3600,
+        lambda state: state.export.degrees,
+        _export("degrees", float),
+        "How far the turntable turns",
+        lambda state: state.export.way == "turntable",
+    ),
     Number("Seconds", 0.1, 600, lambda state: state.export.seconds, _export("seconds", float)),
     Number("Frames/s", 1, 120, lambda state: state.export.fps, _export("fps", float)),
     Switch(
         "Time runs",
         lambda state: state.export.running,
         _export("running", bool),
-        "Off: the scene stands still while the camera turns",
+        "Off: the scene stands still while the camera moves",
     ),
 )
 

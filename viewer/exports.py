@@ -1,18 +1,20 @@
-"""Exports: screenshots and turntable videos, drawn and encoded here and offered to the tab as downloads."""
+"""Exports: screenshots and videos, drawn and encoded here and sent to the tab as downloads."""
 
+import re
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from moegs import export, views
 from moegs.mixture import Mixture
+from moegs.tours import Tour
 from moegs.views import Drawing, Shot
-from viewer.state import ExportOptions
 
-Advance = Callable[[float], None]
-"""Called with percents; may raise Cancelled."""
+Advance = Callable[[int, int], None]
+"""Called with how many frames are done and of how many; may raise Cancelled."""
 
 
 class Cancelled(Exception):  # noqa: N818  (not an error: the user's wish)
@@ -29,41 +31,57 @@ class Download:
     """What the user should know about it."""
 
 
-def file_name(shot: Shot, suffix: str) -> str:
-    """A name that tells what is seen: the view, without signs that file systems refuse."""
-    return f"moegs-{shot.view.replace(':', '-')}{suffix}"
+@dataclass(frozen=True)
+class Progress:
+    """How far a file is."""
+
+    done: int
+    """Frames."""
+    of: int
+    seconds: float
+    """Since it was begun."""
+
+    @property
+    def left(self) -> float:
+        """Seconds to go, if the rest is as slow as what is done."""
+        return self.seconds / self.done * (self.of - self.done)
 
 
-def screenshot(draw: Callable[[Shot], Drawing], shot: Shot) -> Download:
-    """`shot` as a PNG that holds the shot itself in its text."""
+def file_name(*parts: str) -> str:
+    """`parts` as one name, without signs that file systems refuse."""
+    return "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
+
+
+def screenshot(draw: Callable[[Shot], Drawing], shot: Shot, name: str) -> Download:
+    """`shot` as NAME.png, which holds the shot itself in its text."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / file_name(shot, ".png")
+        path = Path(folder) / f"{name}.png"
         export.write_png(draw(shot).burnt(), path, shot.to_json())
         return Download(path.name, path.read_bytes())
 
 
-def turntable(
-    mixture: Mixture,
-    draw: Callable[[Shot], Drawing],
-    shot: Shot,
-    options: ExportOptions,
-    on_progress: Advance,
-) -> Download:
-    """A video of `shot` turning around the scene, of the shot's size (rounded up to even).
+@dataclass(frozen=True)
+class Video:
+    """What to film: one shot on a tour."""
 
-    `on_progress` hears percents, and may raise Cancelled: then nothing is left of it.
+    shot: Shot
+    tour: Tour
+    name: str
+    """Of the file, without its suffix."""
+
+
+def film(mixture: Mixture, draw: Callable[[Shot], Drawing], video: Video, on_frame: Advance) -> Download:
+    """`video` as NAME.mp4, of the shot's size (rounded up to even).
+
+    `on_frame` may raise Cancelled: then nothing is left of it. Raises ValueError where the tour has no way to go.
     """
-    width, height = shot.camera.width, shot.camera.height
-    size = export.even(width, height)
-    notes: tuple[str, ...] = ()
-    if size != (width, height):
-        notes = (f"{width}x{height} is odd, which H.264 cannot hold: rounded to {size[0]}x{size[1]}.",)
-        shot = Shot(shot.camera.fitted(*size), shot.t, shot.view, shot.active, shot.mute_rule, shot.temperature)
-    shots = views.turntable_shots(mixture, shot, options.degrees, options.seconds, options.fps, options.running)
+    shot, notes = views.for_video(video.shot)
+    size = shot.camera.width, shot.camera.height
+    shots = views.film(mixture, shot, video.tour)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / file_name(shot, ".mp4")
+        path = Path(folder) / f"{video.name}.mp4"
         pictures = (draw(each).burnt() for each in shots)
-        export.write_video(pictures, path, size, options.fps, lambda done: on_progress(100 * done / len(shots)))
+        export.write_video(pictures, path, size, video.tour.fps, lambda done: on_frame(done, len(shots)))
         return Download(path.name, path.read_bytes(), notes)
 
 
@@ -73,13 +91,14 @@ class Job(threading.Thread):
     def __init__(
         self,
         make: Callable[[Advance], Download],
-        on_progress: Advance,
+        on_progress: Callable[[Progress], None],
         on_end: Callable[[Download | Exception], None],
     ) -> None:
-        """`make` gets what it is to call with percents; `on_end` hears the file, or why there is none."""
+        """`make` gets what it is to call after every frame; `on_end` hears the file, or why there is none."""
         super().__init__(daemon=True, name="moegs-export")
         self._make, self._on_progress, self._on_end = make, on_progress, on_end
         self._stopped = threading.Event()
+        self._begun = time.monotonic()
 
     def cancel(self) -> None:
         """Stops after the frame that is being drawn."""
@@ -92,7 +111,7 @@ class Job(threading.Thread):
             made = error
         self._on_end(made)
 
-    def _advance(self, percent: float) -> None:
+    def _advance(self, done: int, of: int) -> None:
         if self._stopped.is_set():
             raise Cancelled("stopped")
-        self._on_progress(percent)
+        self._on_progress(Progress(done, of, time.monotonic() - self._begun))

@@ -5,12 +5,25 @@ from html import escape
 from moegs.legends import expert_color
 from moegs.mixture import Mixture
 from moegs.probe import Reading
+from viewer.exports import Progress
 from viewer.state import ViewState
 from viewer.worker import Frame
 
 SMALL = "font-size:0.8em;line-height:1.45;padding:0 0.85em"
 FAINT = "opacity:0.6"
 ALARM = "margin:0.4em 0.85em;padding:0.5em 0.8em;border-radius:0.4em;background:#7c1d1d;color:#fff"
+STATISTICS_HINT = (
+    "fps: pictures per second that arrive here, while something moves. ms: the server's time for one picture, waiting "
+    "for other tabs included. In view: Gaussians of all experts, muted ones too, that touch the picture."
+)
+SWITCHES_HINT = "mute leaves this expert out; solo leaves out all that are not soloed; what is muted stays out"
+COLUMNS = {
+    "gate": "This expert's share of the pixel",
+    "logit": "What the router gives this expert here; gates are the softmax of logits over temperature",
+    "colour": "Of this expert alone: red, green, blue, 0 to 255",
+    "depth": "Along the camera's axis, world units",
+}
+"""Of the numbers at one pixel, each with what it is."""
 NUMBER = "text-align:right;font-variant-numeric:tabular-nums;padding-left:0.7em"
 
 
@@ -23,9 +36,12 @@ def swatch(color: tuple[int, int, int], faint: bool = False) -> str:
     )
 
 
-def status(text: str) -> str:
-    """A line on what the program is doing."""
-    return f'<div style="{SMALL};padding-top:0.4em;padding-bottom:0.4em">{escape(text)}</div>'
+def hint(text: str) -> str:
+    """A tooltip on the label of the widget that follows: viser's own is on the widget alone."""
+    return (
+        '<div style="position:relative;height:0"><div style="position:absolute;z-index:1;left:0.85em;width:6em;'
+        f'height:1.9em;cursor:help" title="{escape(text)}"></div></div>'
+    )
 
 
 def banner(error: Exception) -> str:
@@ -39,16 +55,17 @@ def banner(error: Exception) -> str:
 
 
 def statistics(frame: Frame, rate: float | None, total: int) -> str:
-    """Frames per second while something moves, milliseconds, resolution, Gaussians drawn of all."""
+    """Frames per second while something moves, milliseconds, resolution, Gaussians in view of all."""
     camera, canvas = frame.shot.camera, frame.order.shot.camera
     size = f"{camera.width}&times;{camera.height}"
     if camera.width != canvas.width:
         size += f" <span style='{FAINT}'>of {canvas.width}&times;{canvas.height}</span>"
     speed = "still" if rate is None else f"<b>{rate:.0f} fps</b>"
     return (
-        f'<div data-moegs="statistics" style="{SMALL};font-variant-numeric:tabular-nums;padding-bottom:0.3em">'
+        f'<div data-moegs="statistics" title="{STATISTICS_HINT}" '
+        f'style="{SMALL};font-variant-numeric:tabular-nums;padding-bottom:0.3em">'
         f"{speed} &middot; {1000 * frame.seconds:.0f} ms &middot; {size}<br>"
-        f"{frame.drawing.render.drawn:,} <span style='{FAINT}'>of {total:,} Gaussians drawn</span></div>"
+        f"{frame.drawing.render.drawn:,} <span style='{FAINT}'>of {total:,} Gaussians in view</span></div>"
     )
 
 
@@ -63,29 +80,34 @@ def clock(state: ViewState, frame: float) -> str:
 
 
 def expert(mixture: Mixture, number: int, state: ViewState) -> str:
-    """One expert: colour, name, kind, number of Gaussians, and whether it is muted or solo.
-
-    It lies beside the buttons that follow it, where they would have their label, and so has little height of its own.
-    """
-    member = mixture.members[number]
+    """One expert: colour, name, kind where the name is another word, number of Gaussians; its buttons follow below."""
+    member, name = mixture.members[number], mixture.names[number]
     live = state.active is None or state.active[number]
-    word = "solo" if state.soloed[number] else "" if live else "muted"
-    count = f"{len(member):,}"
-    last = f"<b>{word}</b> &middot; {count}" if word else f'<span style="{FAINT}">{count} Gaussians</span>'
+    flags = " data-muted" * state.muted[number] + " data-solo" * state.soloed[number]
+    kind = "" if member.config.kind == name else f' <span style="{FAINT}">{escape(member.config.kind)}</span>'
+    title = f"{swatch(expert_color(number), not live)}<b>{escape(name)}</b>{kind}"
+    count = f'{len(member):,} <span style="{FAINT}">Gaussians</span>'
+    look = f"{SMALL};display:flex;gap:0.8em;padding-bottom:0.25em;opacity:{1 if live else 0.5}"
     return (
-        f'<div data-moegs="expert" style="height:1.5em;position:relative">'
-        f'<div style="position:absolute;left:0.85em;top:0.5em;width:7.2em;font-size:0.8em;line-height:1.3;'
-        f'white-space:nowrap;overflow:hidden;text-overflow:ellipsis;opacity:{1 if live else 0.6}">'
-        f"{swatch(expert_color(number), not live)}<b>{escape(mixture.names[number])}</b><br>"
-        f'<span style="font-size:0.85em"><span style="{FAINT}">{escape(member.config.kind)}</span><br>{last}</span>'
-        "</div></div>"
+        f'<div data-moegs="expert"{flags} title="{SWITCHES_HINT}" style="{look}">'
+        f'<div style="flex:1;overflow-wrap:anywhere">{title}</div><div style="white-space:nowrap">{count}</div></div>'
     )
+
+
+def progress(progress: Progress) -> str:
+    """How far a video is."""
+    left = ""
+    if progress.done:
+        minutes, seconds = divmod(round(progress.left), 60)
+        left = f", about {minutes} min {seconds} s left" if minutes else f", about {seconds} s left"
+    return f'<div data-moegs="progress" style="{SMALL}">frame {progress.done} of {progress.of}{left}</div>'
 
 
 def reading(reading: Reading, live: tuple[bool, ...] | None, pixel: tuple[int, int]) -> str:
     """The numbers of every expert at one pixel; `pixel` is its column and row in the picture at the canvas's size."""
     head = "".join(
-        f'<th style="{NUMBER};font-weight:400;{FAINT}">{text}</th>' for text in ("gate", "logit", "colour", "depth")
+        f'<th style="{NUMBER};font-weight:400;{FAINT};cursor:help" title="{escape(help)}">{name}</th>'
+        for name, help in COLUMNS.items()
     )
     rows = "".join(
         f"<tr><td>{swatch(expert_color(e), live is not None and not live[e])}{escape(row.name)}</td>"

@@ -1,26 +1,21 @@
 """Page: the web server with a page that says what is being done, open before anything heavy is imported."""
 
 import contextlib
-import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import rich
 import viser
 import websockets.asyncio.server
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Request, Response
 
 from viewer.origin import Answer, is_loopback, own_pages_only
-from viewer.placeholder import placeholder
+from viewer.placeholder import hold, status
+from viewer.shell import TITLE, dressed
 
 PORTS_TRIED = 100
 """How many ports are tried, from the one that was asked for upwards."""
-TITLE = "MoE-GS"
-"""Of the browser's tab and of the panel."""
 BRAND = (0, 88, 150)
 
 Listener = Callable[[viser.ClientHandle], None]
@@ -32,7 +27,7 @@ class Page:
     def __init__(self, host: str, port: int) -> None:
         """Opens it at `host` and the first free port from `port` on; raises ValueError where there is none."""
         self.host, self.port = host, free_port(host, port)
-        with _silence(), _answering(lambda answer: own_pages_only(_titled(answer), is_loopback(host))):
+        with _silence(), _answering(lambda answer: own_pages_only(dressed(answer), is_loopback(host))):
             self.server = viser.ViserServer(host=host, port=self.port, label=TITLE, verbose=False)
         self.server.gui.configure_theme(
             dark_mode=True, show_logo=False, show_share_button=False, brand_color=BRAND, control_width="medium"
@@ -41,7 +36,7 @@ class Page:
         self.server.scene.configure_default_lights(enabled=False)
         self._lock = threading.Lock()
         self._text = "Starting"
-        self._line = self.server.gui.add_markdown(self._text)
+        self._line = self.server.gui.add_html(status(self._text))
         self._join: Listener | None = None
         self._leave: Listener | None = None
         self.server.on_client_connect(self._joined)
@@ -57,9 +52,9 @@ class Page:
         """Tells all tabs what is being done."""
         with self._lock:
             self._text = text
-            self._line.content = f"*{text} …*"
+            self._line.content = status(text)
             for client in self.server.get_clients().values():
-                _hold(client, text)
+                hold(client, text)
 
     def hand_over(self, join: Listener, leave: Listener) -> None:
         """Gives all tabs, those that are open and those that come, to `join`; `leave` hears of those that go."""
@@ -79,9 +74,16 @@ class Page:
         with self._lock:
             join = self._join
             if join is None:
-                _hold(client, self._text)
+                hold(client, self._text)
+                client.camera.on_update(self._resized)
                 return
         join(client)
+
+    async def _resized(self, camera: viser.CameraHandle) -> None:
+        """Fits the placeholder of a tab that still waits to its canvas, which shrinks beside the panel at first."""
+        with self._lock:
+            if self._join is None:
+                hold(camera.client, self._text)
 
     def _left(self, client: viser.ClientHandle) -> None:
         if self._leave is not None:
@@ -110,11 +112,6 @@ def free_port(host: str, port: int) -> int:
     raise ValueError(f"host '{host}': no free port from {port} on ({reason}); name another with --port")
 
 
-def _hold(client: viser.ClientHandle, text: str) -> None:
-    camera = client.camera
-    client.scene.set_background_image(placeholder(camera.image_width, camera.image_height, f"{text} ..."))
-
-
 @contextlib.contextmanager
 def _answering(wrap: Callable[[Answer], Answer]) -> Iterator[None]:
     """Puts `wrap` around how servers that viser starts within the block answer requests.
@@ -131,27 +128,6 @@ def _answering(wrap: Callable[[Answer], Answer]) -> Iterator[None]:
         yield
     finally:
         websockets.asyncio.server.serve = original  # type: ignore[misc]
-
-
-def _titled(answer: Answer) -> Answer:
-    """`answer`, but with our title in the page."""
-
-    def titled(connection: ServerConnection, request: Request) -> Response | None:
-        response = answer(connection, request)
-        if response is not None and response.headers.get("Content-Type", "").startswith("text/html"):
-            response.body = _with_title(bytes(response.body), response.headers.get("Content-Encoding") == "gzip")
-            del response.headers["Content-Length"]
-            response.headers["Content-Length"] = str(len(response.body))
-        return response
-
-    return titled
-
-
-@lru_cache(maxsize=2)
-def _with_title(body: bytes, zipped: bool) -> bytes:
-    plain = gzip.decompress(body) if zipped else body
-    ours = plain.replace(b"<title>Viser</title>", f"<title>{TITLE}</title>".encode(), 1)
-    return gzip.compress(ours) if zipped else ours
 
 
 @contextlib.contextmanager

@@ -9,10 +9,15 @@ import viser
 from moegs.mixture import Mixture
 from viewer import controls, markup
 from viewer.controls import Choice, Control, FrameSlider, Number, Switch
+from viewer.exports import Progress
+from viewer.placeholder import status
 from viewer.state import ViewState
 
 PIXEL_WIDTH = 340
 """Of the panel with one pixel's numbers, in the browser's pixels."""
+
+MUTE_NAMES, SOLO_NAMES = ("mute", "muted"), ("solo", "soloed")
+"""Of an expert's two buttons, while they are off and on."""
 
 Change = Callable[[ViewState, float], ViewState]
 
@@ -25,8 +30,10 @@ class Actions:
     """Changes the state; the flag says that more of the same is likely to follow at once."""
     fly: Callable[[int | None], None]
     """Looks through a camera of the data set, or lets the mouse lead from there."""
+    home: Callable[[], None]
+    """Goes back to where the tab began."""
     record: Callable[[], None]
-    """Makes the turntable video."""
+    """Makes a video."""
     photograph: Callable[[], None]
     """Makes a screenshot."""
     cancel: Callable[[], None]
@@ -39,10 +46,11 @@ class Panel:
     def __init__(self, client: viser.ClientHandle, mixture: Mixture, state: ViewState, actions: Actions) -> None:
         self._gui, self._mixture, self._actions = client.gui, mixture, actions
         self._bound: list[tuple[Any, Callable[[ViewState], Any]]] = []
+        self._sometimes: list[tuple[Any, Callable[[ViewState], bool]]] = []
         gui = self._gui
         self._note = gui.add_html("", visible=False)
         self._banner = gui.add_html("", visible=False)
-        self._statistics = gui.add_html(markup.status("waiting for the first picture"))
+        self._statistics = gui.add_html(status("Drawing the first picture"))
         with gui.add_folder("Time"):
             self._add_time(state)
         with gui.add_folder("View"):
@@ -77,8 +85,11 @@ class Panel:
         for handle, read in self._bound:
             if not (playing and handle is self._slider):  # it follows the pictures then
                 handle.value = read(state)
-        for number, row in enumerate(self._experts):
+        for handle, shown in self._sometimes:
+            handle.visible = shown(state)
+        for number, (row, buttons) in enumerate(self._experts):
             _set(row, markup.expert(self._mixture, number, state))
+            buttons.options = _switch_names(state, number)
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
         self._pixel.visible = state.picked is not None
@@ -106,11 +117,13 @@ class Panel:
             _set(self._banner, markup.banner(error))
         self._banner.visible = error is not None
 
-    def show_progress(self, percent: float | None) -> None:
+    def show_progress(self, progress: Progress | None) -> None:
         """How far the video is; None when none is being made."""
-        running = percent is not None
-        self._progress.value = percent or 0.0
-        self._progress.visible = self._cancel.visible = running
+        running = progress is not None
+        if progress is not None:
+            self._progress.value = 100 * progress.done / max(1, progress.of)
+            _set(self._frames, markup.progress(progress))
+        self._progress.visible = self._frames.visible = self._cancel.visible = running
         self._record.visible = not running
 
     def _add_time(self, state: ViewState) -> None:
@@ -140,12 +153,9 @@ class Panel:
         def read(state: ViewState) -> str:
             return controls.FREE if state.flight is None else labels.get(state.flight.number, controls.FREE)
 
-        handle = self._gui.add_dropdown(
-            "Camera",
-            (controls.FREE, *numbers),
-            initial_value=read(state),
-            hint="Look through a camera of the data set, with its exact lens; moving the mouse leaves it",
-        )
+        hint = "Look through a camera of the data set, with its exact lens; moving the mouse leaves it"
+        self._gui.add_html(markup.hint(hint))
+        handle = self._gui.add_dropdown("Camera", (controls.FREE, *numbers), initial_value=read(state), hint=hint)
         self._bound.append((handle, read))
 
         @handle.on_update
@@ -154,26 +164,28 @@ class Panel:
                 self._actions.fly(numbers.get(handle.value))
 
         self._add(controls.FRUSTUMS, state)
+        home = self._gui.add_button("Back to the start", color="gray", icon=viser.Icon.HOME)
+        home.on_click(_quietly(self._actions.home))
 
-    def _add_expert(self, number: int, state: ViewState) -> viser.GuiHtmlHandle:
+    def _add_expert(self, number: int, state: ViewState) -> tuple[viser.GuiHtmlHandle, viser.GuiButtonGroupHandle]:
         row = self._gui.add_html(markup.expert(self._mixture, number, state))
-        switches: dict[str, Change] = {
-            "mute": lambda state, now: state.toggled_mute(number),
-            "solo": lambda state, now: state.toggled_solo(number),
-        }
-        group = self._gui.add_button_group("", tuple(switches))
+        group = self._gui.add_button_group("", _switch_names(state, number))
 
         @group.on_click
         async def _(event: viser.GuiEvent) -> None:
-            self._actions.change(switches[event.target.value], False)
+            if event.target.value in MUTE_NAMES:
+                self._actions.change(lambda state, now: state.toggled_mute(number), False)
+            else:
+                self._actions.change(lambda state, now: state.toggled_solo(number), False)
 
-        return row
+        return row, group
 
     def _add_export(self, state: ViewState) -> None:
         gui, actions = self._gui, self._actions
         self._add_controls(controls.EXPORT, state)
-        self._record = gui.add_button("Turntable video", icon=viser.Icon.ROTATE_360)
+        self._record = gui.add_button("Video", icon=viser.Icon.MOVIE)
         self._record.on_click(_quietly(actions.record))
+        self._frames = gui.add_html("", visible=False)
         self._progress = gui.add_progress_bar(0.0, visible=False)
         self._cancel = gui.add_button("Cancel", icon=viser.Icon.X, visible=False)
         self._cancel.on_click(_quietly(actions.cancel))
@@ -185,7 +197,12 @@ class Panel:
             self._add(row, state)
 
     def _add(self, row: Control, state: ViewState) -> Any:
+        if row.hint is not None and not isinstance(row, Switch):  # whose label is there to be clicked
+            self._gui.add_html(markup.hint(row.hint))
         handle = self._widget(row, state)
+        if isinstance(row, Number):
+            self._sometimes.append((handle, row.shown))
+            handle.visible = row.shown(state)
         moving = isinstance(row, FrameSlider)
         self._bound.append((handle, row.read))
 
@@ -217,6 +234,11 @@ class Panel:
             self._actions.change(change, False)
 
         return callback
+
+
+def _switch_names(state: ViewState, number: int) -> tuple[str, str]:
+    """What the two buttons of an expert say: what is on is named as it is."""
+    return MUTE_NAMES[state.muted[number]], SOLO_NAMES[state.soloed[number]]
 
 
 def _quietly(action: Callable[[], None]) -> Callable[[Any], Any]:

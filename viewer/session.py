@@ -9,12 +9,15 @@ import viser
 
 from moegs import probe, views
 from moegs.cameras import Camera
+from moegs.views import Shot
 from viewer import exports, frustums, markup
 from viewer.controls import cameras
-from viewer.exports import Cancelled, Download, Job
+from viewer.darkroom import Darkroom
+from viewer.exports import Video
 from viewer.navigation import Flight, Pose, Stage, pose_of
 from viewer.panels import Actions, Change, Panel
 from viewer.picking import marked, pixel_at, point_under
+from viewer.placeholder import hold
 from viewer.state import ViewState
 from viewer.studio import Studio
 from viewer.worker import Closed, Frame, Order, Worker
@@ -27,6 +30,8 @@ JPEG_MOVING, JPEG_STILL = 70, 92
 """Qualities of the pictures that are sent."""
 PNG_PIXELS = 1_000_000
 """Up to so many, a resting picture with a legend is sent without loss, since its colours are numbers."""
+SETTLED = 0.3
+"""Seconds without a change of the canvas's size after which it has found its place beside the panel."""
 STATISTICS_INTERVAL = 0.25
 """Seconds between two updates of the line while something moves."""
 
@@ -42,17 +47,18 @@ class Session:
         self._touched = -1e9
         self._arrivals: deque[float] = deque(maxlen=60)
         self._told = 0.0
+        self._settled = False
         self._failed = False
         self._renewals = self._ordered = 0
-        self._video: Job | None = None
-        self._photos: list[Job] = []
         self._state = ViewState.of(studio.mixture)
         self._pose: Pose | None = None
         self._worker = Worker(self, studio.draw)
+        hold(client, "Drawing the first picture")
         self._panel = self._new_panel()
+        self._darkroom = Darkroom(client, studio, lambda progress: self._panel.show_progress(progress))
         self._frustums = frustums.add(client, self._stage, cameras(studio.mixture))
         self._client.camera.up_direction = self._stage.up
-        self.fly(self._stage.start())
+        self.home()
         client.camera.on_update(self._camera_moved)
         client.scene.on_click()(self._clicked)
         self._worker.start()
@@ -68,7 +74,7 @@ class Session:
 
     def threads(self) -> list[threading.Thread]:
         """Those that may still be drawing."""
-        return [self._worker, *self._photos, *([] if self._video is None else [self._video])]
+        return [self._worker, *self._darkroom.threads()]
 
     def change(self, change: Change, moving: bool = False) -> None:
         """Takes over what `change` makes of the state; `moving`: more of it is likely to follow at once."""
@@ -118,8 +124,13 @@ class Session:
                 self._client.camera.look_at = self._stage.orbit_center(camera)
                 self._client.camera.fov = pose.fov
 
+    def home(self) -> None:
+        """Goes back to the camera that the tab began with."""
+        self.fly(self._stage.start())
+
     def order(self) -> Order | None:
         """What this tab wants to see now."""
+        self._settle()
         now = time.monotonic()
         with self._lock:
             if self._state.playback.ended(now):
@@ -139,14 +150,16 @@ class Session:
             raise Closed
         if self._ordered < self._renewals:  # drawn of a mixture that is no longer shown
             return
+        asked = frame.order.shot.camera
+        if (asked.width, asked.height) != self._canvas():
+            return  # it would be squeezed: the canvas has changed since, and a picture of its new size is next
         pixels = frame.drawing.burnt()
         height, width = pixels.shape[:2]
         state = self._state
         with self._client.atomic():
             if state.picked is not None:
-                canvas = frame.order.shot.camera
                 reading = probe.read(self._studio.mixture, frame.drawing.render, *pixel_at(state.picked, width, height))
-                place = pixel_at(state.picked, canvas.width, canvas.height)
+                place = pixel_at(state.picked, asked.width, asked.height)
                 self._panel.show_reading(markup.reading(reading, frame.shot.active, place))
                 pixels = marked(pixels, state.picked, views.tiles(self._studio.mixture, frame.shot.view, width, height))
             lossless = frame.sharp and frame.drawing.legend is not None and width * height <= PNG_PIXELS
@@ -173,48 +186,21 @@ class Session:
             self._panel.show_error(error)
 
     def photograph(self) -> None:
-        """Makes a screenshot of the chosen size and offers it."""
-        shot = self._export_shot()
-        job = Job(lambda advance: exports.screenshot(self._studio.draw, shot), lambda percent: None, self._offer)
-        job.start()
-        self._photos = [*(photo for photo in self._photos if photo.is_alive()), job]
+        """Makes a screenshot of the chosen size and sends it."""
+        self._darkroom.photograph(*self._export_shot())
 
     def record(self) -> None:
-        """Makes the turntable video and offers it."""
-        with self._lock:
-            if self._video is not None and self._video.is_alive():
-                return
-            shot, options, studio = self._export_shot(), self._state.export, self._studio
-
-            def make(advance: exports.Advance) -> Download:
-                return exports.turntable(studio.mixture, studio.draw, shot, options, advance)
-
-            self._panel.show_progress(0.0)
-            video = Job(make, lambda percent: self._panel.show_progress(percent), self._recorded)
-            video.start()
-            self._video = video
+        """Makes a video of the chosen kind and sends it."""
+        shot, name = self._export_shot()
+        options = self._state.export
+        self._darkroom.record(Video(shot, options.tour(), exports.file_name(name, options.way)))
 
     def cancel(self) -> None:
         """Stops the video in the making."""
-        if self._video is not None:
-            self._video.cancel()
-
-    def _recorded(self, made: Download | Exception) -> None:
-        self._panel.show_progress(None)
-        self._offer(made)
-
-    def _offer(self, made: Download | Exception) -> None:
-        if isinstance(made, Cancelled):
-            self._client.add_notification("Cancelled", "Nothing was kept.", auto_close_seconds=4)
-        elif isinstance(made, Exception):
-            self._client.add_notification("Export failed", f"{type(made).__name__}: {made}", color="red")
-        else:
-            for note in made.notes:
-                self._client.add_notification("Note", note, auto_close_seconds=10)
-            self._client.send_file_download(made.name, made.content)
+        self._darkroom.cancel()
 
     def _new_panel(self) -> Panel:
-        actions = Actions(self.change, self.fly, self.record, self.photograph, self.cancel)
+        actions = Actions(self.change, self.fly, self.home, self.record, self.photograph, self.cancel)
         panel = Panel(self._client, self._studio.mixture, self._state, actions)
         panel.show_note(self._studio.note)
         return panel
@@ -230,7 +216,8 @@ class Session:
         assert self._pose is not None
         return self._stage.camera(self._pose, width, height)
 
-    def _export_shot(self) -> exports.Shot:
+    def _export_shot(self) -> tuple[Shot, str]:
+        """What is exported now, and the name of its file without suffix."""
         with self._lock:
             state, canvas = self._state, self._canvas()
             cameras = self._studio.mixture.rig.cameras
@@ -238,7 +225,10 @@ class Session:
             size = state.export.frame_size(own, canvas)
             # Fitted from the camera itself, so that a data set camera at its own size is met to the pixel.
             camera = self._camera(*canvas) if state.flight is None else own
-            return state.shot(camera.fitted(*size), state.playback.frame(time.monotonic()))
+            frame = state.playback.frame(time.monotonic())
+            place = "free" if state.flight is None else self._studio.mixture.rig.names[state.flight.number]
+            name = exports.file_name(self._studio.name, state.view, place, f"f{round(frame):03d}")
+            return state.shot(camera.fitted(*size), frame), name
 
     async def _camera_moved(self, camera: viser.CameraHandle) -> None:
         now = time.monotonic()
@@ -271,6 +261,18 @@ class Session:
         rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 1 / max(frame.seconds, 1e-3)
         total = sum(len(expert) for expert in self._studio.mixture.members)
         self._panel.show_statistics(markup.statistics(frame, None if frame.sharp else rate, total))
+
+    def _settle(self) -> None:
+        """Waits, before the first picture, until the panel is there and the canvas has its place beside it."""
+        if self._settled:
+            return
+        self._await_arrival()
+        size, since = self._canvas(), time.monotonic()
+        while time.monotonic() - since < SETTLED:
+            time.sleep(SETTLED / 10)
+            if self._canvas() != size:
+                size, since = self._canvas(), time.monotonic()
+        self._settled = True
 
     def _await_arrival(self) -> None:
         """Waits until the browser has taken the picture: it answers a question that was sent after it."""

@@ -8,23 +8,31 @@ from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
 from moegs.timeline import Timeline
+from moegs.tours import Tour
 from moegs.views import Shot
 from viewer.navigation import Flight
 from viewer.playback import Playback
 
 Extent = Literal["canvas", "data set", "1280x720", "1920x1080"]
+Way = Literal["sway", "turntable"]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How files are made: the picture's size, and the way of a turntable video."""
+    """How files are made: the picture's size, and the way of the camera through a video."""
 
     size: Extent = "canvas"
+    way: Way = "sway"
     degrees: float = 360.0
+    """Of a turntable."""
     seconds: float = 6.0
     fps: float = 30.0
     running: bool = True
     """Whether time goes on in the video."""
+
+    def tour(self) -> Tour:
+        """The way of the camera, as the command line would name it."""
+        return Tour(None if self.way == "sway" else self.degrees, self.seconds, self.fps, self.running)
 
     def frame_size(self, camera: Camera, canvas: tuple[int, int]) -> tuple[int, int]:
         """Width and height in pixels; `camera` is one of the data set."""
@@ -43,7 +51,7 @@ class ViewState:
     playback: Playback
     muted: tuple[bool, ...]
     soloed: tuple[bool, ...]
-    """Where any is, only these are live."""
+    """Where any is, the others are silent; a muted one is silent in any case."""
     view: str = "rgb"
     mute_rule: MuteRule = "renormalize"
     flight: Flight | None = None
@@ -73,7 +81,8 @@ class ViewState:
     @property
     def active(self) -> tuple[bool, ...] | None:
         """Which experts are live; None for all."""
-        live = self.soloed if any(self.soloed) else tuple(not mute for mute in self.muted)
+        chosen = self.soloed if any(self.soloed) else (True,) * len(self.soloed)
+        live = tuple(solo and not mute for solo, mute in zip(chosen, self.muted, strict=True))
         return None if all(live) else live
 
     def shot(self, camera: Camera, frame: float) -> Shot:
@@ -81,12 +90,11 @@ class ViewState:
         return Shot(camera, self.timeline.t(frame), self.view, self.active, self.mute_rule)
 
     def toggled_mute(self, expert: int) -> "ViewState":
-        """The same with expert number `expert` muted, or heard again; a solo elsewhere ends."""
-        silent = (False,) * len(self.soloed)
-        return replace(self, muted=_flipped(self.muted, expert), soloed=silent)
+        """The same with expert number `expert` muted, or no longer."""
+        return replace(self, muted=_flipped(self.muted, expert))
 
     def toggled_solo(self, expert: int) -> "ViewState":
-        """The same with expert number `expert` among the only ones, or no longer."""
+        """The same with expert number `expert` soloed, or no longer."""
         return replace(self, soloed=_flipped(self.soloed, expert))
 
 

@@ -10,8 +10,10 @@ from viewer.worker import Turns
 class Studio:
     """A mixture whose drawings are made one at a time, in the order of asking."""
 
-    def __init__(self, mixture: Mixture, clients: Callable[[], Container[int]]) -> None:
+    def __init__(self, mixture: Mixture, clients: Callable[[], Container[int]], name: str) -> None:
         self.mixture = mixture
+        self.name = name
+        """What exported files are called by first."""
         self.clients = clients
         """The numbers of the tabs that are open."""
         self.note = ""

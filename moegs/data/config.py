@@ -1,10 +1,12 @@
 """DataConfig: which data set, and what of it is used how."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 ResizeFilter = Literal["area", "bilinear", "lanczos"]
+KEEPING = ("cache", "memory_gb", "disk_gb", "cache_dir")
+"""The keys that say where decoded frames stay, and change nothing of what they are."""
 ColorMatrix = Literal["auto", "bt601", "bt709"]
 
 
@@ -14,12 +16,12 @@ class DataConfig:
 
     path: Path
     """The data set's folder."""
-    format: str = "n3v"
-    """How the folder is laid out: a name in `moegs.data.FORMATS`."""
+    format: str = "auto"
+    """How the folder is laid out: a name in `moegs.data.FORMATS`; auto: by the files that lie in it."""
     start: int = 0
     """First frame used."""
     end: int | None = None
-    """First frame no longer used; None: all that the cameras have."""
+    """First frame no longer used; None: as many as published for the format, or else all that the cameras have."""
     skip: tuple[str, ...] = ()
     """Cameras that are left out altogether, by name."""
     test: tuple[str, ...] | None = None
@@ -31,25 +33,40 @@ class DataConfig:
     color_matrix: ColorMatrix = "auto"
     """How a video's YCbCr becomes RGB; auto: as the file says, bt601 where it says nothing."""
     fps: float = 30.0
-    """Of frame folders; a video knows its own."""
+    """Of pictures; a video knows its own."""
+    near: float | None = None
+    """Depth at which the scene begins for every camera, world units; None: the data set's own."""
+    far: float | None = None
+    """Depth at which it ends; None: the data set's own."""
+    bounds: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    """Smallest and largest corner of the box that random points fill, world units; None: what the cameras see."""
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """RGB in [0, 1] behind everything."""
+    """RGB in [0, 1] behind everything, transparent pixels of pictures too."""
     points: Literal["auto", "file", "triangulation", "none"] = "auto"
-    """Where training starts; auto: from the data set's file, or else by triangulation."""
+    """Where training starts; auto: from the data set's file, else by triangulation, else at random."""
     points_file: Path | None = None
-    """A .npz with `xyz` and `rgb`, or a .ply; None: the data set's own."""
+    """A .npz with `xyz` and `rgb`, a .ply, or COLMAP's points3D; None: the data set's own."""
+    points_at: Literal["first", "every"] = "first"
+    """Which frames are triangulated: the first, or every `points_step`th, each giving points with its time."""
+    points_step: int = 1
+    """Frames from one that is triangulated to the next, with every."""
     random_points: int = 0
-    """So many more, spread over what the training cameras see between near and far, at random times."""
+    """So many more at random places and times."""
     seed: int = 0
     """Of the random points."""
     cache: Literal["auto", "memory", "disk"] = "auto"
-    """Where decoded frames stay; auto: in memory if they fit the budget, or else on disk."""
+    """Where decoded frames stay; auto: on disk for all processes, or in memory where the disk has no room for them."""
     memory_gb: float = 4.0
-    """Budget of the cache in memory, 10^9 bytes."""
+    """Budget of the cache in memory, 10^9 bytes for each process."""
     disk_gb: float = 100.0
     """Budget of the cache folder, 10^9 bytes; what was used longest ago goes first."""
     cache_dir: Path | None = None
     """None: `moegs` in the user's cache folder."""
+
+    def relative_to(self, base: Path) -> "DataConfig":
+        """The same with absolute paths, those that were not being relative to the folder `base`."""
+        paths = {name: getattr(self, name) for name in ("path", "points_file", "cache_dir")}
+        return replace(self, **{name: (base / path).resolve() for name, path in paths.items() if path is not None})
 
     def __post_init__(self) -> None:
         if self.start < 0 or (self.end is not None and self.end <= self.start):
@@ -60,6 +77,14 @@ class DataConfig:
             raise ValueError(f"fps: got {self.fps:g}, expected more than 0")
         if not all(0 <= channel <= 1 for channel in self.background):
             raise ValueError(f"background: got {self.background}, expected RGB in [0, 1]")
+        if any(value is not None and not value > 0 for value in (self.near, self.far)):
+            raise ValueError(f"near, far: got {self.near} and {self.far}, expected more than 0")
+        if self.near is not None and self.far is not None and self.near >= self.far:
+            raise ValueError(f"near, far: got {self.near:g} and {self.far:g}, expected near < far")
+        if self.bounds is not None and not all(low < high for low, high in zip(*self.bounds, strict=True)):
+            raise ValueError(f"bounds: got {self.bounds}, expected the smallest corner and then the largest")
+        if self.points_step < 1:
+            raise ValueError(f"points_step: got {self.points_step}, expected 1 or more")
         if self.random_points < 0:
             raise ValueError(f"random_points: got {self.random_points}, expected 0 or more")
         if self.points == "none" and not self.random_points:

@@ -1,5 +1,6 @@
 """Scene: what was filmed, from where and when; the part of it that a checkpoint carries is the Rig."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -41,13 +42,15 @@ class Rig:
         outside = [i for i in (*self.train, *self.test) if not 0 <= i < len(self.cameras)]
         if outside:
             raise ValueError(f"rig: a split names camera {outside[0]}, but there are {len(self.cameras)}")
+        placed = [*self.train, *self.test]
+        twice = [i for i in placed if placed.count(i) > 1]
+        if twice:
+            raise ValueError(f"rig: camera {twice[0]} is in the splits twice; train on it or hold it out, once")
 
     @cached_property  # every picture asks for it
     def target(self) -> Float[Tensor, " 3"]:
         """The point nearest to all cameras' lines of sight, kept inside the bounds: where to orbit around."""
-        normals = torch.stack([torch.eye(3).to(c.forward) - torch.outer(c.forward, c.forward) for c in self.cameras])
-        centers = torch.stack([c.center for c in self.cameras])
-        point = torch.linalg.lstsq(normals.sum(0), (normals @ centers[:, :, None]).sum(0)).solution[:, 0]
+        point = meeting_point(self.cameras)
         inside = torch.minimum(torch.maximum(point, self.bounds[0]), self.bounds[1])
         return torch.where(point.isfinite(), inside, self.bounds.mean(0))
 
@@ -73,13 +76,24 @@ class Rig:
         raise ValueError(f"camera '{text}': give test:0, train:0 and so on, or a name: {', '.join(self.names)}")
 
 
+def meeting_point(cameras: Sequence[Camera]) -> Float[Tensor, " 3"]:
+    """The point nearest to all lines of sight, world units; not finite or far away where these are parallel."""
+    normals = torch.stack([torch.eye(3).to(c.forward) - torch.outer(c.forward, c.forward) for c in cameras])
+    centers = torch.stack([c.center for c in cameras])
+    return torch.linalg.lstsq(normals.sum(0), (normals @ centers[:, :, None]).sum(0)).solution[:, 0]
+
+
 @runtime_checkable
 class Photos(Protocol):
-    """The frames of every camera, decoded when asked for."""
+    """The pictures of every camera, decoded when asked for."""
 
     def at(self, camera: int, frame: int) -> UInt8[Tensor, "H W 3"]:
-        """The photo of the rig's camera number `camera` at `frame`, RGB."""
+        """The photo of the rig's camera number `camera` at `frame`, RGB; may be asked by several threads at once."""
         ...
+
+
+def _nothing(pairs: Sequence[tuple[int, int]]) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -89,3 +103,23 @@ class Scene:
     rig: Rig
     photos: Photos
     points: Points
+    seen: tuple[tuple[int, ...], ...] | None = None
+    """The frames that each camera has a photo of, rising; None: every camera has all."""
+    expect: Callable[[Sequence[tuple[int, int]]], None] = _nothing
+    """To be told which photos (camera, frame) will be asked for next; they are then read in the meantime."""
+    summary: str = ""
+    """What was read, in one line for people."""
+    warnings: tuple[str, ...] = ()
+    """What makes training from it worse than it could be, a line each."""
+
+    def frames(self, camera: int) -> Sequence[int]:
+        """The frames that there is a photo of from `camera`."""
+        return range(self.rig.timeline.frames) if self.seen is None else self.seen[camera]
+
+    def pairs(self, cameras: Sequence[int]) -> list[tuple[int, int]]:
+        """Camera and frame of every photo of `cameras`, camera by camera."""
+        return [(camera, frame) for camera in cameras for frame in self.frames(camera)]
+
+    def photo(self, camera: int, frame: int, device: torch.device | str = "cpu") -> Float[Tensor, "H W 3"]:
+        """The photo of the rig's camera number `camera` at `frame`, RGB in [0, 1]."""
+        return self.photos.at(camera, frame).to(device, torch.float32) / 255

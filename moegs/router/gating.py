@@ -38,22 +38,25 @@ class Gate:
         with torch.no_grad():
             logits = self.router.logits(look, sampled(self.camera))
             share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
-            return wanted(_largest(share), _largest(logits), self.active, self.skip_below)
+            return wanted(
+                _largest(share), None if self.active is None else _largest(logits), self.active, self.skip_below
+            )
 
 
 def wanted(
     bounds: Float[Tensor, "E Y X"],
-    logits: Float[Tensor, "E Y X"],
+    logits: Float[Tensor, "E Y X"] | None,
     active: Bool[Tensor, " E"] | None,
     skip_below: float,
 ) -> Bool[Tensor, "E Y X"]:
     """Tiles where the gate's bound is at least `skip_below`, and of each tile the expert with the largest bound.
 
-    And the live one with the largest logit: the rule `reroute` gives it what the muted ones had.
+    And of those that are `active`, where not all are, the one with the largest logit: the rule `reroute` gives it what
+    the muted ones had.
     """
     live = bounds >= skip_below
     live = live.scatter(0, bounds.argmax(0, keepdim=True), True)
-    if active is not None and bool(active.any()):
+    if active is not None and logits is not None and bool(active.any()):
         best = logits.masked_fill(~active[:, None, None], -torch.inf).argmax(0, keepdim=True)
         live = live.scatter(0, best, True)
     return live
@@ -61,7 +64,9 @@ def wanted(
 
 def over_pixels(tiles: Bool[Tensor, "E Y X"], width: int, height: int) -> Bool[Tensor, "E H W"]:
     """For each pixel whether its tile is among `tiles`."""
-    return tiles.repeat_interleave(TILE, 1)[:, :height].repeat_interleave(TILE, 2)[:, :, :width]
+    experts, rows, columns = tiles.shape
+    whole = tiles[:, :, None, :, None].expand(-1, -1, TILE, -1, TILE).reshape(experts, rows * TILE, columns * TILE)
+    return whole[:, :height, :width]
 
 
 def _largest(samples: Float[Tensor, "E h w"]) -> Float[Tensor, "E Y X"]:

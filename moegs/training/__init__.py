@@ -6,6 +6,7 @@ from pathlib import Path
 from moegs.training.config import TrainConfig
 from moegs.training.events import Begun, Event, Skipped, named
 from moegs.training.loop import OnEvent, TrainingError
+from moegs.training.phases import prepare
 from moegs.training.sitting import Sitting, opened
 from moegs.training.workers import run_side_by_side
 
@@ -26,6 +27,8 @@ def train(
     run that is not to be resumed, or a loss or gradient is not finite.
     """
     with opened(settings, base, out, sitting, on_event) as (run, tell):
+        if any(not job.path.exists() for stage in run.stages for job in run.jobs(stage)):
+            prepare(run.settings, tell)
         for stage in run.stages:
             jobs = run.jobs(stage)
             left = [job for job in jobs if not job.path.exists()]

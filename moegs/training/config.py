@@ -1,20 +1,20 @@
 """TrainConfig: all that decides a run, from one YAML file."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from moegs import config
 from moegs.data import DataConfig
+from moegs.data.config import KEEPING
 from moegs.files import replacing
 from moegs.training.experts import ExpertTraining
 from moegs.training.routing import RouterTraining
 
-FREE = frozenset({
-    *("parallel", "threads", "save_every", "snapshot_seconds", "gpu_share"),
-    *("data.cache", "data.cache_dir", "data.memory_gb", "data.disk_gb"),
-})  # fmt: skip
+FREE = frozenset(
+    ("parallel", "threads", "save_every", "snapshot_seconds", "gpu_share", *(f"data.{name}" for name in KEEPING))
+)
 """What may be another from sitting to sitting: how a run is done, and how often it says so."""
 
 
@@ -37,11 +37,13 @@ class TrainConfig:
     gpu_share: float = 1.0
     """Of one GPU, for each job in a Ray cluster that has any; 0.5 puts two jobs on each."""
 
-    def resolved(self, base: Path) -> "TrainConfig":
-        """The same with the data's paths absolute, those that are relative counted from the folder `base`."""
-        paths = {f.name: getattr(self.data, f.name) for f in fields(self.data)}
-        absolute = {name: (base / path).resolve() for name, path in paths.items() if isinstance(path, Path)}
-        return replace(self, data=replace(self.data, **absolute))
+    def resolved(self, base: Path, cache_dir: Path | None = None) -> "TrainConfig":
+        """The same with the data's paths absolute, those that are relative counted from the folder `base`.
+
+        `cache_dir`: another place for decoded frames than the config's, relative to the working directory.
+        """
+        data = self.data if cache_dir is None else replace(self.data, cache_dir=cache_dir.absolute())
+        return replace(self, data=data.relative_to(base))
 
     def __post_init__(self) -> None:
         if not self.experts:

@@ -46,6 +46,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Preparing:
+    """The data are being made ready: decoded, or triangulated."""
+
+    what: str
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something that whoever started the run should know of its data, in one line."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
 class Resumed:
     """A phase goes on from where an earlier sitting left it."""
 
@@ -89,9 +106,21 @@ class Failed:
     """In one line."""
 
 
-Event = Begun | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
+Event = Begun | Preparing | Told | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
 
 
 def named(on_event: Callable[[Event], None], prefix: str) -> Callable[[Event], None]:
     """Tells `on_event`, with `prefix` before every phase's name: for several runs at once."""
-    return lambda event: on_event(event if isinstance(event, Begun) else replace(event, name=f"{prefix}/{event.name}"))
+
+    def tell(event: Event) -> None:
+        match event:
+            case Preparing():
+                on_event(replace(event, what=f"{prefix}: {event.what}"))
+            case Told():
+                on_event(replace(event, text=f"{prefix}: {event.text}"))
+            case Begun():
+                on_event(event)
+            case _:
+                on_event(replace(event, name=f"{prefix}/{event.name}"))
+
+    return tell

@@ -17,10 +17,11 @@ from moegs.runs import RunFolder
 from moegs.system import Device
 from moegs.system import device as device_called
 from moegs.training.config import TrainConfig
-from moegs.training.events import Saved, Scored
+from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
-from moegs.training.loop import OnEvent, Plan, Shuffled, run
+from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
+from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import Snapshots
 
 
@@ -76,7 +77,7 @@ class ExpertJob(Job):
             torch.manual_seed(seed)
             trainee = ExpertTrainee(expert, scene, device)
         plan = self.plan(expert.name, expert.steps, seed)
-        seconds = run(trainee, Shuffled(scene.rig.train, scene.rig.timeline.frames), plan, on_event)
+        seconds = run(trainee, trainee.sampler, plan, on_event)
         trainee.expert.begin_step(expert.steps)
         mixture = trainee.shown().requires_grad_(False)
         finish(expert.name, mixture, scene, self.path, provenance(self.settings, expert, seconds), on_event)
@@ -114,7 +115,7 @@ class RouterJob(MixtureJob):
             mixture = self._start(temperature, device)
             plan = self.plan(name, router.steps, settings.seed)
             trainee = RouterTrainee(name, router, mixture, scene)
-            seconds += run(trainee, Shuffled(learned, scene.rig.timeline.frames), plan, on_event)
+            seconds += run(trainee, Shuffled(scene.pairs(learned), expect=scene.expect), plan, on_event)
             plans.append(plan)
             mixtures[temperature] = mixture
             if held_out:
@@ -145,6 +146,13 @@ class SoleJob(MixtureJob):
     def __call__(self, on_event: OnEvent) -> None:
         checkpoint.save(checkpoint.load(self.folder.expert(self.settings.experts[0].name)), self.path)
         on_event(Saved(self.name, self.path))
+
+
+def prepare(settings: TrainConfig, on_event: OnEvent) -> None:
+    """Decodes frames and finds points once, where the caches keep them for all jobs and their processes."""
+    scene = load_scene(settings.data, on_prepared=lambda what, done, of: on_event(Preparing(what, done, of)))
+    for text in (scene.summary, *scene.warnings):
+        on_event(Told(text, warning=text in scene.warnings))
 
 
 def finish(name: str, mixture: Mixture, scene: Scene, path: Path, origin: dict[str, Any], on_event: OnEvent) -> None:

@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from moegs.training.events import Begun, Event, Failed, Progress, Resumed, Saved, Scored, Skipped, Snapshot
+from moegs.training.events import (
+    Begun,
+    Event,
+    Failed,
+    Preparing,
+    Progress,
+    Resumed,
+    Saved,
+    Scored,
+    Skipped,
+    Snapshot,
+    Told,
+)
 from moegs.training.loop import OnEvent
 
 LINE_SECONDS = 30.0
@@ -45,8 +57,21 @@ class Reporter:
         """Shows `event`."""
         if isinstance(event, Progress):
             self._progress(event)
+        elif isinstance(event, Preparing):
+            self._preparing(event)
         elif not isinstance(event, Snapshot):
             self.console.print(_line(event), highlight=False, soft_wrap=True)
+
+    def _preparing(self, event: Preparing) -> None:
+        if self.console.is_terminal:
+            if event.what not in self.tasks:
+                self.tasks[event.what] = self.bars.add_task(event.what, total=event.of, state="")
+            self.bars.update(self.tasks[event.what], completed=event.done)
+            return
+        now = time.monotonic()
+        if now - self.printed.setdefault(event.what, now) >= LINE_SECONDS:
+            self.printed[event.what] = now
+            self.console.print(f"data: {event.what}, {event.done} of {event.of}", highlight=False, soft_wrap=True)
 
     def _progress(self, event: Progress) -> None:
         state = f"{event.psnr:5.2f} dB  {event.gaussians:,} Gaussians"
@@ -68,9 +93,11 @@ class Reporter:
         )
 
 
-def _line(event: Begun | Resumed | Skipped | Scored | Saved | Failed) -> str:
+def _line(event: Begun | Told | Resumed | Skipped | Scored | Saved | Failed) -> str:
     if isinstance(event, Begun):
         return f"{event.name}: {event.jobs} to train"
+    if isinstance(event, Told):
+        return f"{'warning' if event.warning else 'data'}: {event.text}"
     if isinstance(event, Resumed):
         return f"{event.name}: goes on from step {event.step}"
     if isinstance(event, Skipped):

@@ -79,7 +79,7 @@ class RouterTrainee(Trainee):
 
     def attempt(self, step: int, camera: int, frame: int) -> Attempt:
         picture = self.mixture.render(self.cameras[camera], self.scene.rig.timeline.t(frame)).picture
-        photo = self.scene.photos.at(camera, frame).to(self.mixture.device, torch.float32) / 255
+        photo = self.scene.photo(camera, frame, self.mixture.device)
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
 
     def after_backward(self) -> None:
@@ -107,8 +107,8 @@ def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> f
     """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
     psnrs = [
         float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
-        for camera in cameras
-        for frame in range(0, scene.rig.timeline.frames, 3)
-        for photo in [scene.photos.at(camera, frame).to(mixture.device, torch.float32) / 255]
+        for camera, frame in scene.pairs(cameras)
+        if frame % 3 == 0
+        for photo in [scene.photo(camera, frame, mixture.device)]
     ]
     return sum(psnrs) / len(psnrs)

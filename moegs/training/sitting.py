@@ -10,7 +10,7 @@ from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
 from moegs.training.config import TrainConfig, difference, write
-from moegs.training.events import Begun, Event, Failed, Progress, Saved, Scored
+from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.stages import Run
 
@@ -123,6 +123,8 @@ class _Recorder:
 
 
 def _after(before: Status, event: Event) -> Status:
+    if isinstance(event, Preparing | Told):
+        return before
     if isinstance(event, Failed):
         return replace(before, state="failed", message=event.reason)
     if isinstance(event, Begun):

@@ -1,5 +1,6 @@
 """The page in a real browser: what a person would try first."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -73,11 +74,11 @@ def choose(page: Page, label: str, option: str) -> None:
 def test_a_picture_arrives(page: Page) -> None:
     page.wait_for_timeout(1000)
     assert canvas(page).std() > 10, "coloured blobs on black"
-    expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 120 Gaussians drawn")
+    expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 120 Gaussians in view")
 
 
 def test_its_tab_has_our_name(page: Page) -> None:
-    expect(page).to_have_title("MoE-GS")
+    expect(page).to_have_title("moegs")
 
 
 def test_the_time_slider_changes_it(page: Page) -> None:
@@ -96,14 +97,19 @@ def test_the_space_bar_plays_and_pauses(page: Page) -> None:
 
 def test_mute_changes_it_and_is_told_in_the_picture(page: Page) -> None:
     changed(page, lambda: page.get_by_role("button", name="mute").first.click())
-    expect(page.locator("[data-moegs=expert]").first).to_contain_text("muted")
-    changed(page, lambda: page.get_by_role("button", name="mute").first.click())
+    button = page.get_by_role("button", name="muted")
+    expect(button).to_have_css("background-color", "rgb(194, 65, 12)")
+    expect(page.get_by_role("button", name="solo", exact=True).first).to_have_css(
+        "background-color", "rgba(0, 0, 0, 0)"
+    )
+    changed(page, lambda: button.click())
 
 
 def test_the_gate_view_carries_its_legend(page: Page) -> None:
     heat = changed(page, lambda: choose(page, "View", "gate:poly"))
     corner = heat[-70:, :150]
-    assert (corner.min(-1) > 200).any(), "white letters"
+    # The page blurs its canvas while the machine is busy; no colour of the map has all three channels above 100.
+    assert (corner.min(-1) > 120).any(), "white letters"
     assert (corner.max(-1) < 60).mean() > 0.3, "on a dark plate"
     changed(page, lambda: choose(page, "View", "rgb"))
 
@@ -129,6 +135,35 @@ def test_dragging_leaves_the_camera_of_the_data_set(page: Page) -> None:
 
     changed(page, drag)
     expect(camera).to_have_value("free")
+    changed(page, lambda: page.get_by_role("button", name="Back to the start").click())
+    expect(camera).to_have_value("test:0  cam00")
+
+
+def test_the_picture_at_rest_has_every_pixel_of_the_canvas(page: Page) -> None:
+    box = page.locator("canvas[data-engine]").bounding_box()
+    assert box is not None
+    assert "fixedDpr=1" in page.url, "viser keeps the resolution of its canvas, however slow the browser is"
+    expect(page.locator("[data-moegs=statistics]")).to_contain_text(
+        f"{box['width']:.0f}\N{MULTIPLICATION SIGN}{box['height']:.0f}"
+    )
+
+
+def test_nothing_that_an_expert_is_called_is_cut_off(page: Page) -> None:
+    row = page.locator("[data-moegs=expert]").first
+    expect(row).to_have_text("poly polynomial60 Gaussians")
+    assert row.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_a_screenshot_is_saved_at_one_click(page: Page) -> None:
+    page.get_by_text("Export", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Screenshot").click()
+    assert re.fullmatch(r"moegs-rgb-cam00-f00\d\.png", download.value.suggested_filename)
+    assert cv2.imread(str(download.value.path())).shape[:2] == (
+        600,
+        page.locator("canvas[data-engine]").evaluate("e => e.width"),
+    )
+    page.get_by_text("Export", exact=True).click()
 
 
 def test_the_console_has_no_error(page: Page, complaints: list[str]) -> None:

@@ -121,7 +121,7 @@ class Composite(torch.autograd.Function):
             splats = compositing.pack(
                 means2d.numpy(), footprints.numpy(), bounds.numpy(), colors.numpy(), features.numpy(), depths.numpy()
             )
-        live = _live(starts, rows, splats, view)
+        live = _live(starts, rows, splats, view, lanes)
         pictures = _empty_pictures(view)
         with LOCK:
             ends = compositing.composite(starts, rows, splats, view.backgrounds, live, pictures, lanes)
@@ -155,7 +155,11 @@ class Composite(torch.autograd.Function):
 
 
 def _live(
-    starts: Int64[np.ndarray, " _"], rows: Int32[np.ndarray, " M"], splats: Float32[np.ndarray, "N D"], view: View
+    starts: Int64[np.ndarray, " _"],
+    rows: Int32[np.ndarray, " M"],
+    splats: Float32[np.ndarray, "N D"],
+    view: View,
+    lanes: int,
 ) -> Bool[np.ndarray, " S"]:
     """Which tiles are drawn, layer by layer."""
     if view.choose is None:
@@ -164,7 +168,7 @@ def _live(
     layers, channels = view.backgrounds.shape
     look = np.empty((layers, down * sampling.SIDE, across * sampling.SIDE, channels - 3), np.float32)
     with LOCK:
-        sampling.sample(starts, rows, splats, view.backgrounds, look)
+        sampling.sample(starts, rows, splats, view.backgrounds, look, lanes)
     return view.choose(torch.from_numpy(look)).numpy().ravel()
 
 

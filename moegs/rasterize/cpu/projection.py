@@ -54,6 +54,9 @@ class Spread(NamedTuple):
     slope_x: np.float32
     slope_y: np.float32
     """x / z and y / z of the centre, kept inside the picture and its margin."""
+    free_x: bool
+    free_y: bool
+    """Whether they were inside."""
     unit_quat: tuple[np.float32, np.float32, np.float32, np.float32]
     factor: np.float32
     """What brought the quaternion to length 1."""
@@ -134,24 +137,28 @@ def _axes(unit_quat):
 
 @inlined
 def _clamped(slope, focal, center, size):
-    """Far outside of the picture the linear projection would explode: its slope stays at the margin."""
+    """Far outside of the picture the linear projection would explode: its slope stays at the margin.
+
+    The slope, and whether it was inside.
+    """
     margin = HALF_MARGIN * size / focal
-    return min(max(slope, -(center / focal + margin)), (size - center) / focal + margin)
+    low, high = -(center / focal + margin), (size - center) / focal + margin
+    return min(max(slope, low), high), slope > low and slope < high
 
 
 @inlined
 def spread_of(center, quat, scale, lens):
     """What a Gaussian's `Spread` is; `center` in the camera's axes."""
     x, y, z = center
-    slope_x = _clamped(x / z, lens.fx, lens.cx, lens.width)
-    slope_y = _clamped(y / z, lens.fy, lens.cy, lens.height)
+    slope_x, free_x = _clamped(x / z, lens.fx, lens.cx, lens.width)
+    slope_y, free_y = _clamped(y / z, lens.fy, lens.cy, lens.height)
     row_x = mixed(lens.fx / z, lens.right, -lens.fx * slope_x / z, lens.forward)
     row_y = mixed(lens.fy / z, lens.down, -lens.fy * slope_y / z, lens.forward)
     unit_quat, factor = _unit(quat)
     axes = _axes(unit_quat)
     flat_x = (scale[0] * dot(row_x, axes[0]), scale[1] * dot(row_x, axes[1]), scale[2] * dot(row_x, axes[2]))
     flat_y = (scale[0] * dot(row_y, axes[0]), scale[1] * dot(row_y, axes[1]), scale[2] * dot(row_y, axes[2]))
-    return Spread(slope_x, slope_y, unit_quat, factor, axes, (row_x, row_y), (flat_x, flat_y))
+    return Spread(slope_x, slope_y, free_x, free_y, unit_quat, factor, axes, (row_x, row_y), (flat_x, flat_y))
 
 
 @inlined

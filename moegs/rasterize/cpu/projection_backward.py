@@ -91,14 +91,14 @@ def _v_quat(spread, v_axes):
 
 
 @inlined
-def _v_across(focal, axis, forward, position, z, slope, v_row, v_pixel):
+def _v_across(focal, axis, forward, position, z, slope, free, v_row, v_pixel):
     """Gradients of x and z from one row of J A, f / z (axis - slope forward), and from the pixel f x / z + c.
 
-    The slope is x / z, unless it was clamped: then it is a constant.
+    The slope is x / z where it is free; else it was clamped and is a constant.
     """
     v_ratio = dot(v_row, axis) - slope * dot(v_row, forward) + position * v_pixel  # of f / z
     v_x, v_z = focal / z * v_pixel, -focal / (z * z) * v_ratio
-    if slope == position / z:
+    if free:
         v_slope = -focal / z * dot(v_row, forward)
         return v_x + v_slope / z, v_z - v_slope * slope / z
     return v_x, v_z
@@ -123,8 +123,8 @@ def _project_one_backward(
     v_flat = (mixed(TWO * v_xx, flat_x, TWO * v_xy, flat_y), mixed(TWO * v_xy, flat_x, TWO * v_yy, flat_y))
     v_axes, v_scale = _v_axes(spread, scale, v_flat)
     v_row_x, v_row_y = _v_row(spread, scale, v_flat[0]), _v_row(spread, scale, v_flat[1])
-    v_x, v_z_x = _v_across(lens.fx, lens.right, lens.forward, x, z, spread.slope_x, v_row_x, v_mean2d[0])
-    v_y, v_z_y = _v_across(lens.fy, lens.down, lens.forward, y, z, spread.slope_y, v_row_y, v_mean2d[1])
+    v_x, v_z_x = _v_across(lens.fx, lens.right, lens.forward, x, z, spread.slope_x, spread.free_x, v_row_x, v_mean2d[0])
+    v_y, v_z_y = _v_across(lens.fy, lens.down, lens.forward, y, z, spread.slope_y, spread.free_y, v_row_y, v_mean2d[1])
     v_mean = mixed(ONE, mixed(v_x, lens.right, v_y, lens.down), v_z_x + v_z_y + v_depth, lens.forward)
     return v_mean, _v_quat(spread, v_axes), v_scale, v_opacity
 

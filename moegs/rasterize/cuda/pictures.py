@@ -7,7 +7,7 @@ than the pictures take the GPU.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from moegs.cameras import Camera
@@ -26,8 +26,8 @@ def draw(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> Rend
     native = kernels()
     example = layers[0].gaussians.means
     channels = 0 if layers[0].features is None else layers[0].features.shape[1]
-    backgrounds = _stacked([layer.background for layer in layers], example.new_zeros(3))
-    behind = _stacked([layer.feature_background for layer in layers], example.new_zeros(channels))
+    backgrounds = _stacked([layer.background for layer in layers], 3, example)
+    behind = _stacked([layer.feature_background for layer in layers], channels, example)
     prepared = native.prepare([_native(layer, native) for layer in layers], lens(camera))
     live = None if choose is None else choose(prepared.sample(behind)).contiguous()
     images, features, alphas, depths, pairs = prepared.composite(backgrounds, behind, live)
@@ -41,6 +41,13 @@ def blend(
     """Picture, alpha and depth of a mixture, as `moegs.mixture.blend` defines them."""
     tensors = (gates, result.images, result.alphas, result.depths)
     return tuple(kernels().blend(*(tensor.detach().contiguous() for tensor in tensors)))
+
+
+def to_bytes(picture: Float[Tensor, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
+    """`picture` as 8-bit pixels on the host, as `moegs.views.to_pixels` defines them."""
+    pixels = kernels().quantize(picture.contiguous())
+    here = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)  # which the GPU writes into by itself
+    return here.copy_(pixels)
 
 
 def lens(camera: Camera) -> object:
@@ -60,5 +67,10 @@ def _native(layer: Layer, native: object) -> object:
     return native.Layer(*tensors, lowpass.blur, layer.near, layer.far, lowpass.compensated)  # type: ignore[attr-defined]
 
 
-def _stacked(colors: Sequence[Float[Tensor, " D"] | None], none: Float[Tensor, " D"]) -> Float[Tensor, "E D"]:
-    return torch.stack([none if color is None else color.to(none) for color in colors]).contiguous()
+def _stacked(
+    colors: Sequence[Float[Tensor, " D"] | None], size: int, example: Float[Tensor, "..."]
+) -> Float[Tensor, "E D"]:
+    """One background for each picture; None is zeros."""
+    if all(color is None for color in colors):
+        return example.new_zeros(len(colors), size)
+    return torch.stack([example.new_zeros(size) if color is None else color.to(example) for color in colors])

@@ -141,6 +141,14 @@ Tensor logits(const Tensor &features, const Lens &lens, const Tensor &first, con
     return out;
 }
 
+Tensor to_bytes(const Tensor &colors) {
+    c10::cuda::CUDAGuard guard(colors.device());
+    Tensor bytes = torch::empty(colors.sizes(), colors.options().dtype(torch::kByte));
+    quantize(floats(colors), colors.numel(), bytes.data_ptr<uint8_t>(), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_CHECK(cudaGetLastError());
+    return bytes;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
@@ -154,6 +162,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
     m.def("prepare", &prepare_layers);
     m.def("logits", &logits);
     m.def("blend", &blend_pictures);
+    m.def("quantize", &to_bytes);
     m.attr("SAMPLE") = SAMPLE;
     m.attr("TILE") = TILE;
     m.attr("MAX_FEATURES") = MAX_FEATURES;

@@ -1,4 +1,4 @@
-// The mixture's picture, alpha and depth from its experts' and their gates, in one pass over the pixels.
+// The mixture's picture, alpha and depth from its experts' and their gates, in one pass over the pixels; and its bytes.
 #include <cfloat>
 
 #include "frame.h"
@@ -24,8 +24,17 @@ __global__ void blend_kernel(Mixed m) {
     m.depth[pixel] = depth / fmaxf(alpha, FLT_MIN);
 }
 
+__global__ void quantize_kernel(const float *colors, int count, uint8_t *bytes) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) bytes[i] = (uint8_t)(fminf(fmaxf(colors[i], 0.0f), 1.0f) * 255 + 0.5f);
+}
+
 }  // namespace
 
 void blend(const Mixed &mixed, cudaStream_t stream) {
     blend_kernel<<<(mixed.pixels + THREADS - 1) / THREADS, THREADS, 0, stream>>>(mixed);
+}
+
+void quantize(const float *colors, int count, uint8_t *bytes, cudaStream_t stream) {
+    quantize_kernel<<<(count + THREADS - 1) / THREADS, THREADS, 0, stream>>>(colors, count, bytes);
 }

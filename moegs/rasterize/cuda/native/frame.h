@@ -85,4 +85,6 @@ void composite(const Splats &, const Grid &, const Lists &, const Pictures &, cu
 // The features alone, at the middle of every square of samples, tiles x samples: E h w C.
 void sample(const Splats &, const Grid &, const Lists &, const float *backgrounds, int channels, float *features, cudaStream_t);
 void blend(const Mixed &, cudaStream_t);
+// Colours in [0, 1] to bytes, clamped and rounded.
+void quantize(const float *colors, int count, uint8_t *bytes, cudaStream_t);
 void route(const float *features, const Lens &, const Network &, int experts, float *logits, cudaStream_t);

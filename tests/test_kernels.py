@@ -1,0 +1,89 @@
+"""Compiled kernels are kept, but never longer than what they are made of stays as it is."""
+
+import ast
+import importlib.util
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import moegs
+from moegs.kernels import SOURCES
+
+PACKAGE = Path(moegs.__file__).parent
+DECORATORS = {"inlined", "serial", "parallel"}
+DRAW = """
+import torch
+from moegs.cameras import pinhole
+from moegs.gaussians import Gaussians
+from moegs.rasterize import Layer, cpu, rasterize
+
+one = Gaussians(
+    means=torch.tensor([[0.0, 0.0, 1.0]]), quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+    scales=torch.full((1, 3), 9.0), opacities=torch.ones(1), sh=torch.zeros(1, 1, 3),
+)
+fresh = cpu.kernels.is_compiled(cpu.autograd.compositing.composite)
+print(fresh, round(float(rasterize([Layer(one)], pinhole(8, 8, 8.0)).alphas.max()), 3))
+"""
+
+
+@pytest.mark.slow
+def test_a_constant_changed_in_another_file_changes_the_next_process_picture(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "moegs", ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment["PYTHONPATH"] = str(tmp_path)
+
+    def drawn() -> tuple[str, str]:
+        """Whether the kernel was compiled already, and the alpha of a Gaussian that is capped."""
+        answer = subprocess.run(
+            [sys.executable, "-c", DRAW],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        fresh, alpha = answer.stdout.split()
+        return fresh, alpha
+
+    assert drawn() == ("False", "0.999")
+    assert drawn() == ("True", "0.999")
+    constants = tmp_path / "moegs" / "rasterize" / "__init__.py"
+    constants.write_text(constants.read_text().replace("ALPHA_MAX = 0.999", "ALPHA_MAX = 0.75"))
+    assert drawn() == ("False", "0.75")
+
+
+def test_every_file_that_goes_into_a_kernel_is_watched() -> None:
+    """Kernels and their pieces stand in watched files, and take nothing but types from files that are not."""
+    watched = {path for pattern in SOURCES for path in PACKAGE.glob(pattern)}
+    makers = 0
+    for path in PACKAGE.rglob("*.py"):
+        imported = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {(node.module or "", alias.name) for node in imported for alias in node.names}
+        if not names & {("moegs.kernels", decorator) for decorator in DECORATORS}:
+            continue
+        makers += 1
+        assert path in watched, path
+        for module, name in names:
+            if module.split(".")[0] == "moegs":
+                assert home(module, name) in watched or is_type(module, name), f"{path} takes {name} from {module}"
+    assert makers > 3
+
+
+def home(module: str, name: str) -> Path:
+    """The file that `from module import name` reads."""
+    inner = (
+        importlib.util.find_spec(f"{module}.{name}") if (PACKAGE.parent / module.replace(".", "/")).is_dir() else None
+    )
+    found = inner or importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin)
+
+
+def is_type(module: str, name: str) -> bool:
+    return inspect.isclass(getattr(importlib.import_module(module), name, None))
