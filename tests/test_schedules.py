@@ -26,6 +26,7 @@ EXEMPT = {
     "LossGuidedConfig.hold_steps": "likewise",
     "KeyframeConfig.interval": "frames from key to key",
     "Decay.start": "a learning rate",
+    "Annealing.start": "a temperature",
     "OneFrameConfig.batch": "pictures in each step",
     "ShuffledConfig.batch": "likewise",
     "HeadsConfig.zero_start": "a switch",

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from moegs import checkpoint, config
 from moegs.config import ConfigError
 from moegs.data.scene import Scene
+from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
 from moegs.training import TrainConfig, TrainingError, loop, train
 from moegs.training.events import Event, Progress, Scored
 from moegs.training.experts import ExpertTrainee
@@ -49,6 +50,20 @@ def test_the_router_learns_and_the_experts_stay(tmp_path: Path):
         for key, tensor in alone.state_dict().items():
             assert_close(inside.state_dict()[key], tensor, rtol=0, atol=0)
     assert found.scores["mixture"]["psnr"] > found.scores["average"]["psnr"]
+
+
+@pytest.mark.parametrize("router", [PixelConfig(), VolumeConfig()], ids=lambda config: config.kind)
+def test_an_ablation_router_learns_too(router: AnyRouterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    heard: list[Event] = []
+    learning = RouterTraining(router=router, steps=36, rate_network=0.01)
+    both = settings(training("polynomial"), training("keyframe"), router=learning)
+    found = checkpoint.load(train(both, tmp_path, tmp_path / "run", heard.append))
+    assert found.mixture.router is not None
+    assert found.mixture.router.config == router
+    losses = [event.loss for event in heard if isinstance(event, Progress) and event.name == "router-1"]
+    epoch = 3 * FRAMES  # every picture once: the same pictures are compared
+    assert sum(losses[-epoch:]) < sum(losses[:epoch])
 
 
 def test_of_two_temperatures_the_better_on_the_kept_camera_is_stored(tmp_path: Path):
@@ -124,10 +139,16 @@ def test_refuses_a_run_that_cannot_be(values: dict, part: str):
 
 @pytest.mark.parametrize(
     "values",
-    [{"steps": 0}, {"temperatures": (0.0,)}, {"rate_weights": -1.0}, {"temperatures": (1.0, 2.0), "validation": 0}],
+    [
+        {"steps": 0},
+        {"temperatures": (0.0,)},
+        {"rate_weights": -1.0},
+        {"temperatures": (1.0, 2.0), "validation": 0},
+        {"router": UniformConfig()},
+    ],
 )
 def test_refuses_a_router_that_cannot_be(values: dict):
-    with pytest.raises(ValueError, match="got|needs"):
+    with pytest.raises(ValueError, match="got|needs|nothing to learn"):
         RouterTraining(**values)
 
 

@@ -20,6 +20,7 @@ from moegs.training.config import TrainConfig
 from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.loop import OnEvent, Plan, run
+from moegs.training.pictures import ExpertPictures
 from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
 from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import Snapshots
@@ -106,6 +107,7 @@ class RouterJob(MixtureJob):
         scene = load_scene(settings.data)
         held_out = scene.rig.train[: router.validation] if len(router.tried) > 1 else ()
         learned = [camera for camera in scene.rig.train if camera not in held_out]
+        pictures = ExpertPictures(router.pictures)
         plans: list[Plan] = []
         mixtures: dict[float, Mixture] = {}
         psnrs: dict[float, float] = {}
@@ -114,7 +116,7 @@ class RouterJob(MixtureJob):
             name = f"router-{temperature:g}"
             mixture = self._start(temperature, device)
             plan = self.plan(name, router.steps, settings.seed)
-            trainee = RouterTrainee(name, router, mixture, scene)
+            trainee = RouterTrainee(name, router, mixture, scene, pictures)
             seconds += run(trainee, Shuffled(scene.pairs(learned), expect=scene.expect), plan, on_event)
             plans.append(plan)
             mixtures[temperature] = mixture
