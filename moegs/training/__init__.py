@@ -37,7 +37,9 @@ def train(
                     tell(Skipped(job.name, job.path))
             if left:
                 tell(Begun(stage, len(left)))
-            if len(left) > 1 and settings.parallel > 1:
+            if (
+                left and len(jobs) > 1 and settings.parallel > 1
+            ):  # the last one left too: with as many threads as before
                 run_side_by_side(left, settings.parallel, settings.threads, tell)
             else:
                 for job in left:
