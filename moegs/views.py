@@ -65,7 +65,7 @@ class Shot:
             )
             hints = get_type_hints(Shot)
             return Shot(camera, **{key: config.build(hints[key], value, key) for key, value in values.items()})
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ArithmeticError) as error:
             raise ValueError(f"shot: not the JSON of one ({error.__class__.__name__}: {error})") from None
 
 

@@ -13,7 +13,8 @@ import torch
 from mixtures import mixture
 from PIL import Image
 
-from moegs import checkpoint, cli, demo, export, views
+from moegs import checkpoint, demo, export, views
+from moegs.__main__ import main
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture
@@ -37,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit code of `moegs` with these arguments."""
     monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
     try:
-        cli.main()
+        main()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

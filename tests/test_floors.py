@@ -21,6 +21,7 @@ FLOORS = {
         "demo",
         "kernels",
         "mosaic",
+        "program",
     ],
     1: ["experts", "rasterize", "data", "ssim"],
     2: ["losses", "metrics", "density", "router", "system", "tours"],
