@@ -15,7 +15,7 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
-from moegs.files import reading, replacing
+from moegs.files import replacing
 from moegs.mixture import Mixture
 from moegs.router import RouterConfig
 from moegs.timeline import Timeline
@@ -65,8 +65,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """The checkpoint at `path`, on `device`.
 
     Raises CheckpointError in one line when the file is missing, no checkpoint of ours, truncated, of a newer version,
-    or has a missing, extra, misshapen or non-finite tensor, a camera that is none, splits that share one, or scores that
-    are no plain values. Nothing in the file is executed.
+    or has a missing, extra, misshapen or non-finite tensor, a camera that is none, splits that share one, or scores
+    that are no plain values. Nothing in the file is executed.
     """
     contents = _read(path)
     try:
@@ -97,13 +97,15 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with reading(path):
+    try:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
             raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
         if not path.stat().st_size:
             raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")
         path.open("rb").close()  # whether it may be read at all
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); allow it, or give another") from None
     broken = CheckpointError(f"{path}: not a moegs checkpoint, or a truncated one; write or copy it again")
     try:
         if not zipfile.is_zipfile(path):  # as torch has written since 1.6, its index at the end

@@ -29,7 +29,7 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         ) from None
     try:
         values = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     override(values, overrides)
     return build(kind, values, path.name)
@@ -169,7 +169,7 @@ def _override(values: Any, override: str) -> None:
         raise ConfigError(f"--set {override}: '{last}' lies in {place!r}, which has no keys")
     try:
         place[last] = yaml.safe_load(text)  # type: ignore[index]
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
