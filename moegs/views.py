@@ -43,7 +43,7 @@ class Shot:
     def __post_init__(self) -> None:
         if self.camera.width * self.camera.height > MAX_PIXELS:
             raise ValueError(
-                f"shot: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
+                f"size: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
                 "make it smaller"
             )
 

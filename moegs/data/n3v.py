@@ -48,7 +48,8 @@ def read(config: DataConfig) -> Recording:
 
 def _poses(path: Path) -> Float64[ndarray, "C 17"]:
     try:
-        rows = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            rows = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; it holds the cameras of this data set, add it") from None
     except Exception as error:  # a damaged file makes NumPy's reader raise almost anything
