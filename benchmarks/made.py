@@ -17,7 +17,7 @@ from moegs.experts import KINDS
 from moegs.experts.base import Expert
 from moegs.gaussians import Points
 from moegs.mixture import Mixture
-from moegs.router import RouterConfig
+from moegs.router import VolumeAwareConfig
 from moegs.timeline import Timeline
 
 FRAMES = 300
@@ -31,7 +31,7 @@ def mixture(kinds: Sequence[str], gaussians: int, size: tuple[int, int]) -> Mixt
     """Experts of `kinds` with `gaussians` in all, and cameras of `size` (width, height)."""
     counts = [gaussians // len(kinds)] * len(kinds)
     experts = [_expert(kind, count, seed) for seed, (kind, count) in enumerate(zip(kinds, counts, strict=True))]
-    router = RouterConfig().start(counts)
+    router = VolumeAwareConfig().start(counts)
     for layer in router.network:
         if isinstance(layer, nn.Linear):
             layer.weight.data.zero_()

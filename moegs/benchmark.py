@@ -14,7 +14,7 @@ import torch
 from moegs.cameras import Camera
 from moegs.mixture import Mixture, blend
 from moegs.rasterize import Layer, RenderResult, rasterize
-from moegs.router import gates
+from moegs.router import Seen, gates
 from moegs.router.gating import Gate
 from moegs.views import Pixels, to_pixels
 
@@ -62,17 +62,21 @@ def measure(
 ) -> Benchmark:
     """Times `mixture`'s frames from `camera` at `t`; `skip_below`: the threshold of the gated contenders.
 
-    Raises ValueError for a mixture without a router, which has nothing to compare.
+    Raises ValueError for a mixture without a router, which has nothing to compare, and for a router that tile gating
+    cannot ask.
     """
     router = mixture.router
     if router is None:
         raise ValueError("bench: one expert alone has no passes to compare; give a mixture")
+    if not router.sees_features_alone:
+        raise ValueError(f"bench: tile gating cannot ask a {router.config.kind} router; give a volume-aware one")
     if mixture.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     layers = mixture._layers(t)
     gate = Gate(router, camera, mixture.temperature, None, "renormalize", skip_below)
     whole = rasterize(layers, camera)
-    share = gates(router.logits(whole.features, camera), mixture.temperature)
+    seen = Seen(layers, whole.images, whole.features, camera, t)
+    share = gates(router.judge(seen).logits, mixture.temperature)
     picture, *_ = blend(share, whole)
     pixels = to_pixels(picture)
     contenders: dict[str, Callable[[], object]] = {
@@ -81,7 +85,7 @@ def measure(
         "combined": lambda: _passes(layers, camera),
         "one-pass": lambda: rasterize(layers, camera),
         "gated": lambda: rasterize(layers, camera, choose=gate),
-        "gate": lambda: gates(router.logits(whole.features, camera), mixture.temperature),
+        "gate": lambda: gates(router.judge(seen).logits, mixture.temperature),
         "blend": lambda: blend(share, whole),
         "pixels": lambda: to_pixels(picture),
         "encode": lambda: _jpeg(pixels),

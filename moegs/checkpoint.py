@@ -17,11 +17,11 @@ from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
 from moegs.files import replacing
 from moegs.mixture import Mixture
-from moegs.router import RouterConfig
+from moegs.router import AnyRouterConfig, Router
 from moegs.timeline import Timeline
 
 FORMAT = "moegs"
-VERSION = 1
+VERSION = 2
 RIGID = 1e-3
 """How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
 
@@ -75,11 +75,9 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         experts = [_unpack_expert(entry, f"{path}: expert '{entry['name']}'") for entry in contents["experts"]]
         router = None
         if contents["router"] is not None:
-            settings = config.build(RouterConfig, contents["router"]["config"], f"{path}: router")
-            tensors = contents["router"]["tensors"]
-            router = settings.empty(tensors)
-            _fill(router, tensors, f"{path}: router")
-            _check_rows(path, names, experts, [len(weights) for weights in router.static])
+            router = _unpack_router(contents["router"], contents["version"], f"{path}: router")
+            if router.rows is not None:
+                _check_rows(path, names, experts, router.rows)
         mixture = Mixture(names, experts, router, rig)
         rest = {key: dict(contents[key]) for key in ("scores", "provenance", "importance")}
         for key in ("scores", "provenance"):
@@ -153,6 +151,15 @@ def _unpack_expert(entry: Mapping[str, Any], where: str) -> Expert:
         raise CheckpointError(f"{where}: step is {step}, expected 0 or more")
     expert.begin_step(step)
     return expert
+
+
+def _unpack_router(entry: Mapping[str, Any], version: int, where: str) -> Router:
+    values = dict(entry["config"])
+    if version == 1:  # it knew one kind, under the name that an ablation has now
+        values["kind"] = "volume-aware"
+    router: Router = config.build(AnyRouterConfig, values, where).empty(entry["tensors"])
+    _fill(router, entry["tensors"], where)
+    return router
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

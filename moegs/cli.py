@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,7 +13,8 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 import moegs
-from moegs import checkpoint, demo, evaluation, export, files, reports, system, tours, views
+from moegs import checkpoint, demo, evaluation, export, files, reports, rivals, system, tours, views
+from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
 from moegs.system import Device
@@ -156,13 +157,28 @@ def info(
     reports.tell(json, contents, lambda console: reports.print_facts(console, place, contents))
 
 
+@dataclass(frozen=True)
+class EvalOptions:
+    """What to score, and what to print beside."""
+
+    split: evaluation.Split = "test"
+    """Which cameras to score."""
+    every: int = 1
+    """Score each this many frames."""
+    lpips: LpipsRange = "unit"
+    """The range in which AlexNet gets the colours: [0, 1] as MoE-GS evaluates (unit), or [-1, 1] (signed)."""
+    routers: tuple[Path, ...] = ()
+    """Checkpoints, or folders of runs, with other routers over the same experts: scored side by side."""
+    per_expert: bool = False
+    """Also print where each expert is the best, what gate it gets, and what the router loses there."""
+
+
 @app.command(name="eval")
 def evaluate(
     path: CheckpointPath,
     /,
     data: Path,
-    split: Literal["test", "train"] = "test",
-    every: int = 1,
+    options: OmitArgPrefixes[EvalOptions] = EvalOptions(),
     set: tuple[str, ...] = (),
     cache_dir: Path | None = None,
     device: Device = "auto",
@@ -174,30 +190,32 @@ def evaluate(
     Args:
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
-        split: Which cameras to score.
-        every: Score each this many frames.
         set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
         cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
-        json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
+        json: Also write the scores as JSON to this file, by camera, frame and picture too; - writes JSON alone to
+            standard output.
         force: Overwrite the file of --json.
     """
     from moegs import config as configs
     from moegs.data import DataConfig, load_scene
 
     _refuse_existing(json, force, path)
-    if every < 1:
-        raise ValueError(f"--every {every}: give 1 or more")
+    protocol = evaluation.Protocol(options.split, options.every, options.lpips)
     choices = {"path": str(data)}
     configs.override(choices, set)
     settings = configs.build(DataConfig, choices, "data")
     if cache_dir is not None:
         settings = replace(settings, cache_dir=cache_dir.absolute())
     mixture = _load(path, device).mixture
+    others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
     with _progress("pictures") as advance:
-        scores = evaluation.evaluate(mixture, scene, split, every, advance)
-    reports.tell(json, asdict(scores), lambda console: console.print(reports.score_table(scores)))
+        rows = evaluation.measure(mixture, scene, protocol, others, advance)
+    scores = evaluation.summary(mixture, rows, protocol)
+    own = None if mixture.router is None else mixture.router.config.kind
+    facts = reports.score_facts(mixture, scores, rows)
+    reports.tell(json, facts, lambda console: reports.print_scores(console, scores, own, options.per_expert))
 
 
 @app.command

@@ -1,36 +1,84 @@
 """Evaluation: a split of a scene rendered and scored, for the mixture and for all that it has to beat."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from moegs import metrics
 from moegs.data.scene import Scene
-from moegs.mixture import Mixture
+from moegs.lpips import SMALLEST, Range
+from moegs.mixture import Mixture, MixtureRender
 
+Split = Literal["train", "test"]
 BESIDES = ("mixture", "average", "oracle")
 """What is scored beside the experts."""
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """What is scored, and how."""
+
+    split: Split = "test"
+    every: int = 1
+    """Only each so many frames."""
+    lpips: Range = "unit"
+    """The range in which AlexNet gets the colours: MoE-GS evaluates with `unit`."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every: got {self.every}, expected at least 1 frame")
+
+    def words(self) -> dict[str, str]:
+        """What each number is, for people."""
+        seen = "[0, 1]" if self.lpips == "unit" else "[-1, 1]"
+        return {
+            "psnr": "dB, per picture, then the mean; colours in [0, 1], neither clamped nor quantised",
+            "ssim": "Gaussian window 11x11, sigma 1.5, data range 1",
+            "lpips": f"version 0.1, AlexNet, colours as {seen}",
+        }
+
+
+@dataclass(frozen=True)
 class Score:
-    """Means over the pictures of a split."""
+    """One picture's, or means over pictures; what the numbers are says the protocol."""
 
     psnr: float
-    """dB, per picture and then averaged; the picture is neither clamped nor quantised, as published."""
+    """dB; the picture is neither clamped nor quantised, as published."""
     ssim: float
+    lpips: float | None
+    """None for pictures with a side of less than 31 pixels, which AlexNet cannot take."""
+
+
+@dataclass(frozen=True)
+class PictureScores:
+    """One camera at one frame."""
+
+    camera: str
+    frame: int
+    scores: dict[str, Score]
+    """Of each expert, of what is besides, and of each rival."""
+    gates: dict[str, float]
+    """Mean gate of each expert."""
+    best: dict[str, float]
+    """Share of pixels in which each expert is nearest to the photo."""
+    regret: dict[str, float]
+    """Routing regret: the mixture's squared error minus the oracle's, over the pixels in which each expert is the best,
+    per pixel of the whole picture. The sum over the experts is the difference of the two mean squared errors."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A mixture on one split."""
+    """A mixture on one split: means over its pictures."""
 
     split: str
     pictures: int
+    protocol: dict[str, str]
+    """What each number is."""
     experts: dict[str, Score]
     mixture: Score
     average: Score
@@ -39,77 +87,147 @@ class Scores:
     """In each pixel the expert nearest to the photo: what the best router of one expert per pixel could reach."""
     gates: dict[str, float]
     """Mean gate of each expert."""
+    best: dict[str, float]
+    """Share of pixels in which each expert is nearest to the photo."""
+    regret: dict[str, float]
+    """What the router loses to the oracle where each expert is the best; see `PictureScores`."""
+    rivals: dict[str, Score] = field(default_factory=dict)
+    """Other routers over the same experts."""
 
 
 def evaluate(
     mixture: Mixture,
     scene: Scene,
-    split: Literal["train", "test"] = "test",
+    split: Split = "test",
     every: int = 1,
     on_picture: Callable[[int, int], None] = lambda done, of: None,
 ) -> Scores:
-    """The scores of `mixture` on each camera of `split` and each `every`th frame.
+    """The scores of `mixture` on each camera of `split` and each `every`th frame, as MoE-GS measures.
 
-    The split is the mixture's own, whatever `scene` holds out: what was trained on counts as trained on. `on_picture`
-    hears how many pictures are done of how many. Raises ValueError when the split is empty, the scene's cameras, sizes
-    or times are not those of the mixture, or an expert has the name of a score.
+    Raises ValueError as `measure` does.
     """
-    rig = mixture.rig
-    cameras = rig.train if split == "train" else rig.test
-    _check(mixture, scene, split)
-    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % every == 0]
+    protocol = Protocol(split, every)
+    return summary(mixture, measure(mixture, scene, protocol, on_picture=on_picture), protocol)
+
+
+def measure(
+    mixture: Mixture,
+    scene: Scene,
+    protocol: Protocol,
+    rivals: Mapping[str, Mixture] | None = None,
+    on_picture: Callable[[int, int], None] = lambda done, of: None,
+) -> list[PictureScores]:
+    """The scores of each picture of the split, frame by frame.
+
+    The split is the mixture's own, whatever `scene` holds out: what was trained on counts as trained on. `rivals`: the
+    same experts under other routers, by name. `on_picture` hears how many pictures are done of how many.
+    Raises ValueError when the split is empty, the scene's cameras, sizes or times are not those of the mixture, or an
+    expert has the name of a score.
+    """
+    rivals, rig = {} if rivals is None else rivals, mixture.rig
+    _check(mixture, scene, protocol.split, (*BESIDES, *rivals))
+    cameras = rig.train if protocol.split == "train" else rig.test
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % protocol.every == 0]
     if not pairs:
-        raise ValueError(f"evaluation: the {split} split has no photo at any {every}th frame; score more frames")
-    pairs.sort(key=lambda pair: pair[1])  # the mixture keeps its last instants
-    tallies = {name: _Tally() for name in (*mixture.names, *BESIDES)}
-    share = torch.zeros(len(mixture.names))
-    done = 0
+        raise ValueError(
+            f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"
+        )
+    pairs.sort(key=lambda pair: pair[1])  # a mixture keeps its last instants
+    rows = []
     for number, frame in pairs:
+        camera, t = rig.cameras[number], rig.timeline.t(frame)
         photo = scene.photo(number, frame, mixture.device)
         with torch.no_grad():
-            render = mixture.render(rig.cameras[number], rig.timeline.t(frame))
-        for name, image in zip(mixture.names, render.images, strict=True):
-            tallies[name].add(image, photo)
-        tallies["mixture"].add(render.picture, photo)
-        tallies["average"].add(render.images.mean(0), photo)
-        tallies["oracle"].add(oracle(render.images, photo), photo)
-        share += render.gates.mean((1, 2)).cpu()
-        done += 1
-        on_picture(done, len(pairs))
+            render = mixture.render(camera, t)
+            others = {name: rival.render(camera, t).picture for name, rival in rivals.items()}
+        rows.append(PictureScores(rig.names[number], frame, **_score(mixture.names, render, others, photo, protocol)))
+        on_picture(len(rows), len(pairs))
+    return rows
+
+
+def summary(mixture: Mixture, rows: Sequence[PictureScores], protocol: Protocol) -> Scores:
+    """The means over the pictures of `rows`, which `measure` found."""
+    scores = means([row.scores for row in rows])
     return Scores(
-        split=split,
-        pictures=done,
-        experts={name: tallies[name].score() for name in mixture.names},
-        mixture=tallies["mixture"].score(),
-        average=tallies["average"].score(),
-        oracle=tallies["oracle"].score(),
-        gates=dict(zip(mixture.names, (share / done).tolist(), strict=True)),
+        split=protocol.split,
+        pictures=len(rows),
+        protocol=protocol.words(),
+        experts={name: scores[name] for name in mixture.names},
+        **{name: scores[name] for name in BESIDES},
+        gates=_mean_numbers([row.gates for row in rows]),
+        best=_mean_numbers([row.best for row in rows]),
+        regret=_mean_numbers([row.regret for row in rows]),
+        rivals={name: score for name, score in scores.items() if name not in (*mixture.names, *BESIDES)},
     )
+
+
+def means(rows: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
+    """For each name the mean of its scores in all `rows`."""
+    return {name: _mean([row[name] for row in rows]) for name in rows[0]}
 
 
 def oracle(images: Float[Tensor, "E H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
     """In each pixel the image with the smallest squared error over the colours."""
-    best = (images - photo).square().sum(-1).argmin(0)
+    best = nearest(images, photo)
     return images.gather(0, best[None, ..., None].expand(1, *photo.shape))[0]
 
 
-class _Tally:
-    def __init__(self) -> None:
-        self.psnrs: list[float] = []
-        self.ssims: list[float] = []
-
-    def add(self, image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> None:
-        self.psnrs.append(float(metrics.psnr(image, photo)))
-        self.ssims.append(float(metrics.ssim(image, photo)))
-
-    def score(self) -> Score:
-        return Score(sum(self.psnrs) / len(self.psnrs), sum(self.ssims) / len(self.ssims))
+def nearest(images: Float[Tensor, "E H W 3"], photo: Float[Tensor, "H W 3"]) -> Int64[Tensor, "H W"]:
+    """In each pixel the number of the image with the smallest squared error over the colours."""
+    return (images - photo).square().sum(-1).argmin(0)
 
 
-def _check(mixture: Mixture, scene: Scene, split: str) -> None:
+@torch.no_grad()
+def _score(
+    names: Sequence[str],
+    render: MixtureRender,
+    others: Mapping[str, Float[Tensor, "H W 3"]],
+    photo: Float[Tensor, "H W 3"],
+    protocol: Protocol,
+) -> dict[str, dict]:
+    """The fields of PictureScores that are measured, by name."""
+    best, ideal = nearest(render.images, photo), oracle(render.images, photo)
+    pictures = dict(zip(names, render.images, strict=True))
+    pictures |= {"mixture": render.picture, "average": render.images.mean(0), "oracle": ideal, **others}
+    lost = (render.picture - photo).square().mean(-1) - (ideal - photo).square().mean(-1)
+    is_best = {name: (best == number).float() for number, name in enumerate(names)}
+    return {
+        "scores": _scores(pictures, photo, protocol),
+        "gates": dict(zip(names, render.gates.mean((1, 2)).tolist(), strict=True)),
+        "best": {name: float(mask.mean()) for name, mask in is_best.items()},
+        "regret": {name: float((mask * lost).mean()) for name, mask in is_best.items()},
+    }
+
+
+def _scores(
+    pictures: Mapping[str, Float[Tensor, "H W 3"]], photo: Float[Tensor, "H W 3"], protocol: Protocol
+) -> dict[str, Score]:
+    distances: list[float | None] = [None] * len(pictures)
+    if min(photo.shape[:2]) >= SMALLEST:
+        distances = metrics.lpips(torch.stack(list(pictures.values())), photo, protocol.lpips).tolist()
+    return {
+        name: Score(float(metrics.psnr(picture, photo)), float(metrics.ssim(picture, photo)), distance)
+        for (name, picture), distance in zip(pictures.items(), distances, strict=True)
+    }
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    distances = [score.lpips for score in scores if score.lpips is not None]
+    return Score(
+        fmean(score.psnr for score in scores),
+        fmean(score.ssim for score in scores),
+        fmean(distances) if len(distances) == len(scores) else None,
+    )
+
+
+def _mean_numbers(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: fmean(row[name] for row in rows) for name in rows[0]}
+
+
+def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> None:
     ours, theirs = mixture.rig, scene.rig
-    if taken := [name for name in mixture.names if name in BESIDES]:
-        raise ValueError(f"evaluation: an expert is called '{taken[0]}', as a score is; give it another name")
+    if clashes := [name for name in mixture.names if name in taken]:
+        raise ValueError(f"evaluation: an expert is called '{clashes[0]}', as a score is; give it another name")
     if not (ours.train if split == "train" else ours.test):
         raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera")
     if theirs.timeline != ours.timeline:

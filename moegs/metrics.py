@@ -3,9 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from moegs.lpips import lpips
 from moegs.ssim import ssim
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["lpips", "psnr", "ssim"]
 
 
 def psnr(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, ""]:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +12,8 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts.base import Expert
 from moegs.gaussians import Gaussians
-from moegs.rasterize import Layer, RenderResult, rasterize
-from moegs.router import MuteRule, Router, gates
+from moegs.rasterize import Layer, RenderResult, rasterize, splat
+from moegs.router import MuteRule, Router, Seen, Verdict, gates
 from moegs.router.gating import Gate, over_pixels
 
 INSTANTS_KEPT = 4
@@ -107,7 +107,7 @@ class Mixture(nn.Module):
 
         `active`: which experts are live, all when None. `temperature`: the router's own when None. `skip_below`: tile
         gating: an expert is not drawn in a tile where its gate is estimated below this, and its picture there is its
-        background; 0 is exact.
+        background; 0 is exact. It changes nothing under a router that needs more than its splatted channels.
         Raises ValueError when `t` is not in [0, 1], `active` does not fit the experts, the temperature is not positive,
         or `skip_below` is not in [0, 1).
         """
@@ -121,17 +121,19 @@ class Mixture(nn.Module):
         live = None if active is None or all(active) else torch.tensor(active, dtype=torch.bool, device=self.device)
         layers = self._layers(t)
         choose = None
-        if skip_below and self.router is not None:
+        if skip_below and self.router is not None and self.router.sees_features_alone:
             choose = Gate(self.router, camera, temperature, live, mute_rule, skip_below)
         result = rasterize(layers, camera, choose=choose)
-        if self.router is None:
-            logits = torch.zeros_like(result.alphas[..., 0])
-        else:
-            logits = self.router.logits(result.features, camera)
+        verdict = Verdict(torch.zeros_like(result.alphas[..., 0]))
+        if self.router is not None:
+            verdict = self.router.judge(Seen(layers, result.images, result.features, camera, t, live))
+        logits = verdict.logits
         if result.tiles is not None:
             logits = logits.masked_fill(over_pixels(~result.tiles, camera.width, camera.height), -torch.inf)
         gate = gates(logits, temperature, live, mute_rule)
         picture, alpha, depth = blend(gate, result)
+        if verdict.joint is not None:
+            picture, alpha, depth = verdict.joint.images[0], verdict.joint.alphas[0], verdict.joint.depths[0]
         if active is not None and not any(active):
             picture = self.rig.background.to(picture).expand_as(picture)
         return MixtureRender(
@@ -140,6 +142,25 @@ class Mixture(nn.Module):
             radii=result.radii,
             pairs=result.pairs,
         )  # fmt: skip
+
+    def over(
+        self, images: Float[Tensor, "E H W 3"] | None, camera: Camera, t: float, temperature: float
+    ) -> Float[Tensor, "H W 3"]:
+        """The picture that `render` gives, over `images` of the experts that are there already; what is splatted is the
+        router's channels alone. A router that does not blend pictures needs no `images`.
+        """
+        assert self.router is not None, "one expert alone has no router"
+        layers = self._layers(t)
+        verdict = self.router.judge(Seen(layers, images, splat(layers, camera), camera, t))
+        if verdict.joint is not None:
+            return verdict.joint.images[0]
+        assert images is not None, "this router blends pictures"
+        return (gates(verdict.logits, temperature)[..., None] * images).sum(0)
+
+    def experts_alone(self, camera: Camera, t: float) -> Float[Tensor, "E H W 3"]:
+        """Each expert's own picture, not clamped, without asking the router."""
+        layers = [replace(layer, features=None, feature_background=None) for layer in self._layers(t)]
+        return rasterize(layers, camera).images
 
     def _layers(self, t: float) -> list[Layer]:
         layers = []

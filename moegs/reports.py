@@ -3,7 +3,8 @@
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moegs import checkpoint, evaluation, views
+from moegs import checkpoint, config, evaluation, views
 from moegs.files import replacing
+from moegs.mixture import Mixture
 
 
 def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], None]) -> None:
@@ -53,7 +55,7 @@ def facts_of(path: Path) -> dict[str, Any]:
             {"name": name, "kind": expert.config.kind, "gaussians": len(expert), "step": expert.step}
             for name, expert in experts
         ],
-        "router": None if mixture.router is None else {"temperature": mixture.temperature},
+        "router": None if mixture.router is None else config.dump(mixture.router.config),
         "frames": rig.timeline.frames,
         "fps": rig.timeline.fps,
         "cameras": {"train": len(rig.train), "test": len(rig.test)},
@@ -76,7 +78,7 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
     width, height = facts["size"]
     cameras = facts["cameras"]
     rows = {
-        "router": "none" if router is None else f"temperature {router['temperature']:g}",
+        "router": "none" if router is None else f"{router['kind']}, temperature {router['temperature']:g}",
         "time": f"{facts['frames']} frames at {facts['fps']:g} fps",
         "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
         "views": " ".join(facts["views"]),
@@ -110,15 +112,78 @@ def two_columns(rows: dict[str, Any]) -> Table:
     return table
 
 
+def score_facts(
+    mixture: Mixture, scores: evaluation.Scores, rows: Sequence[evaluation.PictureScores]
+) -> dict[str, Any]:
+    """The scores as the JSON of `moegs eval` has them: means, then by camera, by frame, and of each picture."""
+    cameras, frames = (list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("camera", "frame"))
+
+    def mean(key: str, value: Any) -> dict[str, Any]:
+        chosen = evaluation.means([row.scores for row in rows if getattr(row, key) == value])
+        return {name: asdict(score) for name, score in chosen.items()}
+
+    return {
+        **asdict(scores),
+        "router": None if mixture.router is None else config.dump(mixture.router.config),
+        "per_camera": {camera: mean("camera", camera) for camera in cameras},
+        "per_frame": [{"frame": frame, **mean("frame", frame)} for frame in frames],
+        "per_picture": [asdict(row) for row in rows],
+    }
+
+
+def print_scores(console: Console, scores: evaluation.Scores, own: str | None, per_expert: bool) -> None:
+    """`scores` for people; `own` is the kind of the mixture's router, printed beside its rivals where there are any."""
+    console.print(score_table(scores))
+    if per_expert:
+        console.print(expert_table(scores))
+    if own is not None and scores.rivals:
+        console.print(router_table(scores, own))
+    for name, words in scores.protocol.items():
+        console.print(f"{name.upper()}: {escape(words)}", highlight=False)
+
+
 def score_table(scores: evaluation.Scores) -> Table:
     """A row for every expert, then for the mixture and for what it is measured against."""
-    table = Table(title=f"{scores.split} split, {scores.pictures} pictures")
-    for column in ("", "PSNR dB", "SSIM", "mean gate"):
-        table.add_column(column, justify="right" if column else "left")
+    table = _scoring(f"{scores.split} split, {scores.pictures} pictures", "mean gate")
     for name, score in scores.experts.items():
-        table.add_row(escape(name), f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{scores.gates[name]:.1%}")
+        table.add_row(escape(name), *_numbers(score), f"{scores.gates[name]:.1%}")
     table.add_section()
-    for name in ("mixture", "average", "oracle"):
-        score = getattr(scores, name)
-        table.add_row(name, f"{score.psnr:.2f}", f"{score.ssim:.4f}", "")
+    for name in evaluation.BESIDES:
+        table.add_row(name, *_numbers(getattr(scores, name)), "")
     return table
+
+
+def expert_table(scores: evaluation.Scores) -> Table:
+    """What each expert is worth, and what the router makes of it."""
+    table = _scoring("each expert", "best in", "mean gate", "regret x 1e-4")
+    for name, score in scores.experts.items():
+        shares = f"{scores.best[name]:.1%}", f"{scores.gates[name]:.1%}"
+        table.add_row(escape(name), *_numbers(score), *shares, f"{1e4 * scores.regret[name]:.3f}")
+    table.add_section()
+    table.add_row("mixture", *_numbers(scores.mixture), "", "", f"{1e4 * sum(scores.regret.values()):.3f}")
+    table.caption = (
+        "best in: the share of pixels in which the expert is the nearest to the photo. regret: the mixture's squared "
+        "error minus the oracle's in these pixels, per pixel of the whole picture"
+    )
+    return table
+
+
+def router_table(scores: evaluation.Scores, own: str) -> Table:
+    """Routers over the same experts side by side, between the plain average and the per-pixel oracle."""
+    table = _scoring("routers over these experts")
+    table.add_row("uniform", *_numbers(scores.average))
+    for name, score in {**scores.rivals, f"{own}, this one": scores.mixture}.items():
+        table.add_row(escape(name), *_numbers(score))
+    table.add_row("oracle", *_numbers(scores.oracle))
+    return table
+
+
+def _scoring(title: str, *more: str) -> Table:
+    table = Table(title=title, caption_justify="left")
+    for column in ("", "PSNR dB", "SSIM", "LPIPS", *more):
+        table.add_column(column, justify="right" if column else "left")
+    return table
+
+
+def _numbers(score: evaluation.Score) -> tuple[str, str, str]:
+    return f"{score.psnr:.2f}", f"{score.ssim:.4f}", "-" if score.lpips is None else f"{score.lpips:.4f}"

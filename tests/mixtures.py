@@ -7,7 +7,7 @@ from moegs.data.scene import Rig
 from moegs.experts import EmbeddingConfig, HexPlaneConfig, KeyframeConfig, PolynomialConfig
 from moegs.gaussians import Points
 from moegs.mixture import Mixture
-from moegs.router import RouterConfig
+from moegs.router import VolumeAwareConfig
 from moegs.timeline import Timeline
 
 FRAMES = 6
@@ -15,7 +15,7 @@ CONFIGS = {
     "hex": HexPlaneConfig(sh_degree=0),
     "emb": EmbeddingConfig(sh_degree=0),
     "poly": PolynomialConfig(sh_degree=0),
-    "key": KeyframeConfig(sh_degree=0),
+    "key": KeyframeConfig(sh_degree=0, dynamic_share=0.3),
 }
 
 
@@ -59,7 +59,7 @@ def mixture(kinds: tuple[str, ...] = ("poly", "key"), count: int = 60, size: tup
         experts.append(expert)
     router = None
     if len(experts) > 1:
-        router = RouterConfig(temperature=0.5).start([len(expert) for expert in experts])
+        router = VolumeAwareConfig(temperature=0.5).start([len(expert) for expert in experts])
         for parameter in router.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
     made = Mixture(kinds, experts, router, rig(*size))

@@ -13,6 +13,8 @@ from mixtures import mixture
 
 from moegs import checkpoint
 from moegs.checkpoint import Checkpoint, CheckpointError
+from moegs.mixture import Mixture
+from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
 
 Contents = dict[str, Any]
 INF = math.inf
@@ -66,6 +68,29 @@ def test_one_expert_without_a_router_is_a_checkpoint_too(tmp_path: Path) -> None
     path = tmp_path / "one.pt"
     checkpoint.save(Checkpoint(mixture(("poly",))), path)
     assert checkpoint.load(path).mixture.router is None
+
+
+@pytest.mark.parametrize("config", [PixelConfig(temperature=0.3), VolumeConfig(initial_weight=0.2), UniformConfig()])
+def test_every_kind_of_router_comes_back(tmp_path: Path, config: AnyRouterConfig) -> None:
+    made, path = mixture(("poly", "key")), tmp_path / "other.pt"
+    saved = Mixture(made.names, made.members, config.start([60, 60]), made.rig)
+    checkpoint.save(Checkpoint(saved), path)
+    loaded = checkpoint.load(path).mixture
+    assert loaded.router is not None
+    assert loaded.router.config == config
+    camera = saved.rig.cameras[0]
+    with torch.no_grad():
+        assert torch.equal(loaded.render(camera, 0.3).picture, saved.render(camera, 0.3).picture)
+
+
+def test_a_file_of_version_1_has_the_volume_aware_router_under_its_old_name(file: Path) -> None:
+    before = checkpoint.load(file).mixture
+    edited(file, lambda contents: (contents.update(version=1), contents["router"]["config"].update(kind="volume")))
+    after = checkpoint.load(file).mixture
+    camera = before.rig.cameras[0]
+    assert torch.equal(before.render(camera, 0.3).picture, after.render(camera, 0.3).picture)
+    assert after.router is not None
+    assert after.router.config.kind == "volume-aware"
 
 
 def test_nothing_half_written_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +160,8 @@ def test_a_truncated_file_is_refused(file: Path, share: float) -> None:
 
 
 def test_a_newer_version_is_refused(file: Path) -> None:
-    assert "written as version 2, this moegs reads up to 1; update moegs" in refusal(
-        edited(file, lambda contents: contents.update(version=2))
+    assert "written as version 3, this moegs reads up to 2; update moegs" in refusal(
+        edited(file, lambda contents: contents.update(version=3))
     )
 
 
@@ -159,6 +184,7 @@ MEANS = "groups.0to5.means"
         (lambda c: c["router"]["tensors"].pop("network.0.weight"), "router: tensor 'network.0.weight' is missing"),
         (lambda c: c["router"]["tensors"].update({"static.2": torch.zeros(59, 2), "temporal.2": torch.zeros(59, 1)}),
          "router weighs 59 Gaussians of 'poly', which has 60"),
+        (lambda c: c["router"]["config"].update(kind="voxel"), "router.kind: got 'voxel', expected volume-aware or"),
         (lambda c: c["experts"].pop(), "router for 4 experts, but 3 are in the file"),
         (lambda c: c["scene"]["cameras"]["viewmats"].fill_(torch.inf), "'viewmats' holds NaN or infinity"),
         (lambda c: c["scene"].update(up=torch.zeros(4)), "scene: tensor 'up' is (4,), expected (3,)"),

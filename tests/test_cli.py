@@ -22,6 +22,7 @@ from moegs.__main__ import main
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture
+from moegs.router import PixelConfig, UniformConfig, VolumeConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -336,8 +337,64 @@ def test_eval_scores_the_experts_and_what_they_are_measured_against(
     scores = json.loads(capsys.readouterr().out)
     assert set(scores["experts"]) == set(scores["gates"]) == {"poly", "key"}
     for score in (*scores["experts"].values(), scores["mixture"], scores["average"], scores["oracle"]):
-        assert set(score) == {"psnr", "ssim"}
+        assert set(score) == {"psnr", "ssim", "lpips"}
     assert scores["oracle"]["psnr"] >= max(score["psnr"] for score in scores["experts"].values())
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mixture]:
+    """A folder with a data set in `data` and a run's `mixture.pt` and `state`, and the mixture."""
+    folder = tmp_path_factory.mktemp("filmed")
+    data, made = recordings.write_folders(folder / "data"), mixture(("poly", "key"))
+    own = Mixture(made.names, made.members, made.router, load_scene(DataConfig(path=data), with_points=False).rig)
+    checkpoint.save(Checkpoint(own), folder / "mixture.pt")
+    (folder / "router-1.state.pt").write_bytes(b"of a run that goes on")
+    return folder, own
+
+
+def test_eval_puts_routers_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Mixture]
+) -> None:
+    folder, made = filmed
+    for name, settings in {"a": PixelConfig(), "b": VolumeConfig(), "c": UniformConfig()}.items():
+        rival = Mixture(made.names, made.members, settings.start([60, 60]), made.rig)
+        checkpoint.save(Checkpoint(rival), tmp_path / f"{name}.pt")
+    out = tmp_path / "scores.json"
+    asked = ("--routers", tmp_path / "a.pt", tmp_path / "b.pt", tmp_path / "c.pt", folder, "--per-expert")
+    assert run(monkeypatch, "eval", folder / "mixture.pt", "--data", folder / "data", *asked, "--json", out) == 0
+    printed, facts = capsys.readouterr().out, json.loads(out.read_text())
+    for word in ("pixel", "volume", "uniform", "oracle", "volume-aware, this one", "regret", "AlexNet", "sigma 1.5"):
+        assert word in printed
+    own = f"volume-aware ({folder.name}/mixture)"  # the run's own router, given again through its folder
+    assert set(facts["rivals"]) == {"pixel", "volume", "uniform", own}
+    assert facts["rivals"][own] == facts["mixture"]
+    assert facts["rivals"]["uniform"]["psnr"] == pytest.approx(facts["average"]["psnr"])
+    assert facts["router"]["kind"] == "volume-aware"
+    assert sum(facts["best"].values()) == pytest.approx(1, abs=1e-5)
+    assert len(facts["per_picture"]) == facts["pictures"] == 4
+    assert [row["frame"] for row in facts["per_frame"]] == [0, 1, 2, 3]
+    (camera,) = facts["per_camera"].values()
+    assert camera["mixture"] == facts["mixture"]  # one camera: its means are all
+    assert facts["per_frame"][2]["oracle"] == facts["per_picture"][2]["scores"]["oracle"]
+
+
+def test_eval_refuses_routers_that_do_not_compare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Mixture]
+) -> None:
+    folder, _ = filmed
+    (tmp_path / "empty").mkdir()
+    checkpoint.save(Checkpoint(mixture(("poly",))), tmp_path / "alone.pt")
+    checkpoint.save(Checkpoint(mixture(("poly", "key"), count=50)), tmp_path / "others.pt")
+    for path, told in {
+        "empty": "no checkpoint with a router in this folder",
+        "alone.pt": "one expert alone, without a router",
+        "others.pt": "its experts are others, so the routers do not compare",
+    }.items():
+        asked = ("--data", folder / "data", "--routers", tmp_path / path)
+        assert run(monkeypatch, "eval", folder / "mixture.pt", *asked) == 1
+        message = capsys.readouterr().err
+        assert told in message
+        assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [("paint",), ("render",), ("info", "a", "b"), ("eval", "x.pt", "--split", "dev")])

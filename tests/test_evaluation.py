@@ -9,10 +9,12 @@ from mixtures import mixture
 from torch import Tensor
 from torch.testing import assert_close
 
+from moegs import metrics
 from moegs.data.points import NONE
 from moegs.data.scene import Scene
-from moegs.evaluation import evaluate, oracle
+from moegs.evaluation import Protocol, evaluate, measure, oracle, summary
 from moegs.mixture import Mixture
+from moegs.router import UniformConfig
 
 
 class Rendered:
@@ -42,6 +44,73 @@ def test_the_expert_that_is_right_scores_best_and_the_oracle_no_worse(made: Mixt
     assert scores.oracle.psnr >= scores.experts["key"].psnr
     assert scores.experts["poly"].psnr < scores.average.psnr < scores.experts["key"].psnr
     assert sum(scores.gates.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_every_number_of_a_small_mixture_is_its_definition(made: Mixture) -> None:
+    """Two experts, two training cameras, two frames: all scores again, picture by picture, from what they are."""
+    scene, rig = Scene(made.rig, Rendered(made, 1), NONE), made.rig
+    rows = measure(made, scene, Protocol("train", every=3))
+    assert [(row.camera, row.frame) for row in rows] == [("cam01", 0), ("cam02", 0), ("cam01", 3), ("cam02", 3)]
+    for row in rows:
+        number = rig.names.index(row.camera)
+        render = made.render(rig.cameras[number], row.frame / 6)
+        photo = scene.photos.at(number, row.frame).float() / 255
+        errors = (render.images - photo).square().mean(-1)
+        first = errors[0] < errors[1]
+        ideal = torch.where(first[..., None], render.images[0], render.images[1])
+        for name, picture in {"poly": render.images[0], "mixture": render.picture, "oracle": ideal}.items():
+            score = row.scores[name]
+            assert (score.psnr, score.ssim) == (
+                float(metrics.psnr(picture, photo)),
+                float(metrics.ssim(picture, photo)),
+            )
+            alone = float(metrics.lpips(picture[None], photo, "unit"))
+            assert score.lpips == pytest.approx(alone, rel=1e-4)  # in a batch float32 sums in another order
+        assert row.gates["poly"] == pytest.approx(float(render.gates[0].mean()))
+        assert row.best == pytest.approx({"poly": float(first.float().mean()), "key": float((~first).float().mean())})
+        lost = (render.picture - photo).square().mean(-1) - (ideal - photo).square().mean(-1)
+        assert row.regret["poly"] == pytest.approx(float(lost[first].sum()) / first.numel(), rel=1e-4)
+        whole = float((render.picture - photo).square().mean() - (ideal - photo).square().mean())
+        assert sum(row.regret.values()) == pytest.approx(whole, rel=1e-4)
+
+
+def test_means_are_over_all_pictures_alike(made: Mixture) -> None:
+    protocol = Protocol("train", every=3)
+    rows = measure(made, Scene(made.rig, Rendered(made, 1), NONE), protocol)
+    scores = summary(made, rows, protocol)
+    assert scores.mixture.psnr == pytest.approx(sum(row.scores["mixture"].psnr for row in rows) / 4)
+    assert scores.mixture.lpips == pytest.approx(sum(row.scores["mixture"].lpips or 0 for row in rows) / 4)
+    assert scores.best["poly"] == pytest.approx(sum(row.best["poly"] for row in rows) / 4)
+    assert scores.regret["key"] == pytest.approx(sum(row.regret["key"] for row in rows) / 4)
+
+
+def test_rivals_are_scored_by_their_own_pictures(made: Mixture) -> None:
+    uniform = Mixture(made.names, made.members, UniformConfig().start([60, 60]), made.rig)
+    protocol = Protocol("test", every=5)
+    rows = measure(made, Scene(made.rig, Rendered(made, 1), NONE), protocol, {"uniform": uniform})
+    scores = summary(made, rows, protocol)
+    assert set(scores.rivals) == {"uniform"}
+    assert scores.rivals["uniform"].psnr == pytest.approx(scores.average.psnr)
+    assert scores.rivals["uniform"].psnr != pytest.approx(scores.mixture.psnr, abs=1e-3)
+
+
+def test_the_range_of_lpips_is_the_one_asked_for_and_told(made: Mixture) -> None:
+    scene = Scene(made.rig, Rendered(made, 1), NONE)
+    unit, signed = (
+        summary(made, measure(made, scene, protocol), protocol)
+        for protocol in (Protocol(every=6), Protocol(every=6, lpips="signed"))
+    )
+    assert unit.mixture.lpips != pytest.approx(signed.mixture.lpips, rel=1e-3)
+    assert unit.mixture.psnr == signed.mixture.psnr
+    assert "AlexNet, colours as [0, 1]" in unit.protocol["lpips"]
+    assert "AlexNet, colours as [-1, 1]" in signed.protocol["lpips"]
+
+
+def test_pictures_too_small_for_lpips_have_none() -> None:
+    small = mixture(("poly", "key"), size=(24, 16))
+    scores = evaluate(small, Scene(small.rig, Rendered(small, 1), NONE), every=6)
+    assert scores.mixture.lpips is None
+    assert scores.mixture.ssim > 0
 
 
 def test_progress_counts_every_picture(made: Mixture) -> None:
@@ -101,3 +170,5 @@ def test_an_expert_with_the_name_of_a_score_is_refused(made: Mixture) -> None:
     named = Mixture(["poly", "oracle"], made.members, made.router, made.rig)
     with pytest.raises(ValueError, match="an expert is called 'oracle', as a score is"):
         evaluate(named, Scene(made.rig, Rendered(made, 0), NONE))
+    with pytest.raises(ValueError, match="an expert is called 'poly', as a score is"):
+        measure(made, Scene(made.rig, Rendered(made, 0), NONE), Protocol(), {"poly": made})

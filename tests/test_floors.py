@@ -23,11 +23,11 @@ FLOORS = {
         "mosaic",
         "program",
     ],
-    1: ["experts", "rasterize", "data", "ssim"],
+    1: ["experts", "rasterize", "data", "ssim", "lpips"],
     2: ["losses", "metrics", "density", "router", "system", "tours"],
     3: ["mixture"],
     4: ["checkpoint", "evaluation", "views", "probe", "export"],
-    5: ["training", "reports", "benchmark"],
+    5: ["training", "reports", "rivals", "benchmark"],
     6: ["cli"],
     7: ["__main__"],
 }

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moegs import losses, metrics
+from moegs import losses, lpips, metrics
 
 
 @pytest.mark.parametrize(("error", "decibels"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])
@@ -34,3 +34,7 @@ def test_psnr_counts_every_channel_and_pixel_alike() -> None:
 
 def test_ssim_is_that_of_training() -> None:
     assert metrics.ssim is losses.ssim
+
+
+def test_lpips_is_alexnets() -> None:
+    assert metrics.lpips is lpips.lpips

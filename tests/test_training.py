@@ -26,13 +26,15 @@ from moegs.experts.planes import PlanesConfig
 from moegs.experts.polynomial import PolynomialConfig
 from moegs.gaussians import Points
 from moegs.rasterize import Layer, rasterize
+from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
 from moegs.timeline import Timeline
 from moegs.training import TrainConfig, TrainingError, loop, phases, train
 from moegs.training.events import Event, Progress, Resumed, Saved, Scored, Skipped
 from moegs.training.experts import ExpertTrainee, ExpertTraining
-from moegs.training.loop import OnEvent, Plan, Shuffled, make_optimizer, run
+from moegs.training.loop import OnEvent, Plan, make_optimizer, run
 from moegs.training.progress import show
 from moegs.training.routing import RouterTraining
+from moegs.training.sampling import Shuffled
 from moegs.training.workers import run_side_by_side
 
 FRAMES, CPU = 3, torch.device("cpu")
@@ -42,7 +44,9 @@ KINDS = {
     "polynomial": PolynomialConfig(sh_degree=0, degree=1),
     "hexplane": HexPlaneConfig(sh_degree=0, planes=PLANES, heads=HEADS, coarse_steps=3),
     "embedding": EmbeddingConfig(sh_degree=0, size=4, time_size=4, time_rows=3, coarse_rows=2, heads=HEADS),
-    "keyframe": KeyframeConfig(sh_degree=0, interval=2, penalty_start=0),
+    "keyframe": KeyframeConfig(
+        sh_degree=0, interval=2, penalty_start=0, dynamic_share=0.3, growth=None, promotion=None, tidying=None
+    ),
 }
 
 
@@ -193,6 +197,20 @@ def test_the_router_learns_and_the_experts_stay(tmp_path: Path):
     assert found.scores["mixture"]["psnr"] > found.scores["average"]["psnr"]
 
 
+@pytest.mark.parametrize("router", [PixelConfig(), VolumeConfig()], ids=lambda config: config.kind)
+def test_an_ablation_router_learns_too(router: AnyRouterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    heard: list[Event] = []
+    learning = RouterTraining(router=router, steps=36, rate_network=0.01)
+    both = settings(training("polynomial"), training("keyframe"), router=learning)
+    found = checkpoint.load(train(both, tmp_path, tmp_path / "run", heard.append))
+    assert found.mixture.router is not None
+    assert found.mixture.router.config == router
+    losses = [event.loss for event in heard if isinstance(event, Progress) and event.name == "router-1"]
+    epoch = 3 * FRAMES  # every picture once: the same pictures are compared
+    assert sum(losses[-epoch:]) < sum(losses[:epoch])
+
+
 def test_of_two_temperatures_the_better_on_the_kept_camera_is_stored(tmp_path: Path):
     heard: list[Event] = []
     path = train(settings(training("polynomial"), training("keyframe")), tmp_path, tmp_path / "run", heard.append)
@@ -246,7 +264,7 @@ def test_a_parameter_without_a_rate_is_refused(kind: str, scene: Scene):
 def test_each_picture_is_drawn_once_before_any_is_drawn_again():
     everything = [(camera, frame) for camera in (1, 4) for frame in range(3)]
     draws = Shuffled(everything)
-    first, second = ([draws.draw() for _ in range(6)] for _ in range(2))
+    first, second = ([draws.draw(0)[0] for _ in range(6)] for _ in range(2))
     assert sorted(first) == sorted(second) == everything
 
 
@@ -295,10 +313,16 @@ def test_refuses_a_run_that_cannot_be(values: dict, part: str):
 
 @pytest.mark.parametrize(
     "values",
-    [{"steps": 0}, {"temperatures": (0.0,)}, {"rate_weights": -1.0}, {"temperatures": (1.0, 2.0), "validation": 0}],
+    [
+        {"steps": 0},
+        {"temperatures": (0.0,)},
+        {"rate_weights": -1.0},
+        {"temperatures": (1.0, 2.0), "validation": 0},
+        {"router": UniformConfig()},
+    ],
 )
 def test_refuses_a_router_that_cannot_be(values: dict):
-    with pytest.raises(ValueError, match="got|needs"):
+    with pytest.raises(ValueError, match="got|needs|nothing to learn"):
         RouterTraining(**values)
 
 

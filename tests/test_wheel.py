@@ -25,3 +25,5 @@ def test_the_installed_wheel_knows_its_demo(tmp_path: Path) -> None:
     assert len(facts["experts"]) == 4
     assert (site / "viewer" / "__main__.py").is_file()
     assert (site / "moegs" / "py.typed").is_file()
+    for weights in ("lpips.npz", "lpips.LICENSES"):
+        assert (site / "moegs" / weights).is_file()

@@ -7,6 +7,7 @@ gsplat 1.5.3 (its 1.6.0 line caps alpha at 0.99).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 import torch
@@ -107,22 +108,7 @@ def rasterize(
     Raises ValueError for no layers, for tensors whose rows do not belong together, for layers with different numbers of
     feature channels, or for a backend that is unknown or cannot run here.
     """
-    if not layers:
-        raise ValueError("rasterize: no layers given; pass at least one")
-    channels = {0 if layer.features is None else layer.features.shape[1] for layer in layers}
-    if len(channels) > 1:
-        raise ValueError(
-            f"rasterize: layers with {sorted(channels)} feature channels; give all of them the same number"
-        )
-    for layer in layers:
-        _refuse_misshapen(layer)
-    if backend == "auto":
-        backend = "cuda" if layers[0].gaussians.means.is_cuda else "cpu"
-    if backend not in ("cpu", "cuda"):
-        raise ValueError(f"rasterize: backend '{backend}'; choose auto, cpu or cuda")
-    if backend == "cuda" and not torch.cuda.is_available():
-        raise ValueError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
-    draw = import_module(f"moegs.rasterize.{backend}").rasterize
+    draw = _backend(layers, backend).rasterize
     if choose is None:
         return draw(layers, camera, None)
     chosen: list[Bool[Tensor, "E Y X"]] = []
@@ -135,6 +121,41 @@ def rasterize(
         return chosen[0]
 
     return replace(draw(layers, camera, noted), tiles=chosen[0])
+
+
+def splat(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto") -> Float[Tensor, "E H W C"]:
+    """The `features` that `rasterize` gives, without the colours: for a router that learns over known pictures.
+
+    Differentiable in the features alone. Raises ValueError as `rasterize` does.
+    """
+    found = _backend(layers, backend)
+    if not _channels(layers[0]):
+        return layers[0].gaussians.means.new_zeros(len(layers), camera.height, camera.width, 0)
+    return found.splat(layers, camera)
+
+
+def _channels(layer: Layer) -> int:
+    return 0 if layer.features is None else layer.features.shape[1]
+
+
+def _backend(layers: Sequence[Layer], backend: Backend) -> ModuleType:
+    """The module that renders `layers`."""
+    if not layers:
+        raise ValueError("rasterize: no layers given; pass at least one")
+    channels = {_channels(layer) for layer in layers}
+    if len(channels) > 1:
+        raise ValueError(
+            f"rasterize: layers with {sorted(channels)} feature channels; give all of them the same number"
+        )
+    for layer in layers:
+        _refuse_misshapen(layer)
+    if backend == "auto":
+        backend = "cuda" if layers[0].gaussians.means.is_cuda else "cpu"
+    if backend not in ("cpu", "cuda"):
+        raise ValueError(f"rasterize: backend '{backend}'; choose auto, cpu or cuda")
+    if backend == "cuda" and not torch.cuda.is_available():
+        raise ValueError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
+    return import_module(f"moegs.rasterize.{backend}")
 
 
 def _refuse_misshapen(layer: Layer) -> None:

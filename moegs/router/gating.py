@@ -14,7 +14,7 @@ from torch.nn.functional import max_pool2d
 
 from moegs.cameras import Camera
 from moegs.rasterize import SAMPLE, TILE, sampled
-from moegs.router import MuteRule, Router, gates
+from moegs.router import MuteRule, Router, Seen, gates
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Gate:
     def __call__(self, look: Float[Tensor, "E h w C"]) -> Bool[Tensor, "E Y X"]:
         """Which tiles are drawn."""
         with torch.no_grad():
-            logits = self.router.logits(look, sampled(self.camera))
+            logits = self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
             share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
             return wanted(
                 _largest(share), None if self.active is None else _largest(logits), self.active, self.skip_below

@@ -1,8 +1,9 @@
 """The router over frozen experts: the picture of the mixture learns to be the photo, and only weights move."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import torch
 
@@ -11,15 +12,43 @@ from moegs.data.scene import Scene
 from moegs.experts.base import Rate
 from moegs.losses import photometric
 from moegs.mixture import Mixture
-from moegs.router import RouterConfig
+from moegs.router import AnyRouterConfig, Router, VolumeAwareConfig
 from moegs.training.loop import Attempt, Trainee, make_optimizer
+from moegs.training.pictures import GB, ExpertPictures, PictureCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annealing:
+    """A temperature that goes from `start` to `end` while the router learns, and then stays."""
+
+    start: float
+    end: float | None = None
+    """None: constant."""
+    steps: int = 1
+    """After which `end` is reached."""
+    shape: Literal["linear", "exponential"] = "exponential"
+    """Evenly in the temperature, or in its logarithm."""
+
+    def __post_init__(self) -> None:
+        for temperature in (self.start, self.start if self.end is None else self.end):
+            if not (math.isfinite(temperature) and temperature > 0):
+                raise ValueError(f"temperature: got {temperature}, expected a positive number")
+        if self.steps < 1:
+            raise ValueError(f"steps: got {self.steps}, expected at least 1")
+
+    def at(self, step: int) -> float:
+        """The temperature at `step`."""
+        end, share = self.start if self.end is None else self.end, min(step / self.steps, 1.0)
+        if self.shape == "linear":
+            return (1 - share) * self.start + share * end
+        return self.start ** (1 - share) * end**share
 
 
 @dataclass(frozen=True, kw_only=True)
 class RouterTraining:
     """How the router is trained; the rates are the published ones."""
 
-    router: RouterConfig = field(default_factory=RouterConfig)
+    router: AnyRouterConfig = field(default_factory=VolumeAwareConfig)
     steps: int = 5000
     rate_weights: float = 0.5
     """Of w and w_dir."""
@@ -32,19 +61,32 @@ class RouterTraining:
     """... in so many steps."""
     ssim_weight: float = 0.2
     """Share of 1 - SSIM in the loss; the rest is L1."""
+    temperature: Annealing | None = None
+    """While it learns; None: the router's own, which every picture has afterwards. The published code learns at 0.01
+    and shows at 1."""
     temperatures: tuple[float, ...] = ()
     """In place of the router's own: a router is trained at each, and the one with the best validation PSNR is kept."""
     validation: int = 1
     """How many of the training cameras train no router but choose between the temperatures, where there are several."""
+    pictures: PictureCache = field(default_factory=PictureCache)
+    """How the experts' pictures are kept."""
+    instants_gb: float = 1.0
+    """Memory for the experts' Gaussians at single frames, on the device; at least one frame's are kept."""
 
     def __post_init__(self) -> None:
+        if self.router.kind == "uniform":
+            raise ValueError("router.kind: uniform has nothing to learn; moegs eval scores it beside any router")
         if self.steps < 1 or self.decay_steps < 1:
             raise ValueError(f"steps, decay_steps: got {self.steps} and {self.decay_steps}, expected at least 1")
         for name in ("rate_weights", "rate_temporal", "rate_network", "decay"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a positive number")
+        if not self.instants_gb >= 0:
+            raise ValueError(f"instants_gb: got {self.instants_gb}, expected a number of 0 or more")
         if any(not temperature > 0 for temperature in self.temperatures):
             raise ValueError(f"temperatures: got {list(self.temperatures)}, expected positive numbers")
+        if self.temperatures and self.temperature is not None:
+            raise ValueError("temperatures: each is of training and pictures; leave temperature out, or them")
         if len(self.temperatures) > 1 and self.validation < 1:
             raise ValueError("validation: choosing between temperatures needs at least 1 camera")
 
@@ -53,32 +95,47 @@ class RouterTraining:
         """The temperatures at which a router is trained."""
         return self.temperatures or (self.router.temperature,)
 
-    def rates(self) -> list[Rate]:
-        """Of every parameter of a volume router."""
-        return [
+    def rates(self, router: Router) -> list[Rate]:
+        """Of every parameter of `router`, whatever its kind."""
+        rates = [
             Rate(("static.",), self.rate_weights, self.decay * self.rate_weights, self.decay_steps),
             Rate(("temporal.",), self.rate_temporal),
             Rate(("network.",), self.rate_network),
         ]
+        names = [name for name, _ in router.named_parameters()]
+        return [rate for rate in rates if any(name.startswith(rate.parameters) for name in names)]
 
 
 class RouterTrainee(Trainee):
     """A router that learns which expert to trust."""
 
-    def __init__(self, name: str, config: RouterTraining, mixture: Mixture, scene: Scene) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: RouterTraining,
+        mixture: Mixture,
+        scene: Scene,
+        pictures: ExpertPictures | None = None,
+    ) -> None:
+        """`pictures`: where the experts' pictures are kept; routers over the same experts may share it."""
         assert mixture.router is not None, "one expert alone needs no router"
         self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
+        self.pictures = ExpertPictures(config.pictures) if pictures is None else pictures
         self.extent = scene.rig.extent
         mixture.experts.requires_grad_(False)
-        mixture.instants_kept = scene.rig.timeline.frames  # the experts are frozen: each instant is computed once
-        self.module = mixture.router
-        self.rates = config.rates()
+        mixture.instants_kept = instants_within(config.instants_gb, mixture)
+        self.router = self.module = mixture.router.requires_grad_(True)
+        self.rates = config.rates(self.router)
         self.optimizer = make_optimizer(self.module, self.rates, "radam")
         self.cameras = [camera.to(mixture.device) for camera in scene.rig.cameras]
 
     def attempt(self, step: int, camera: int, frame: int) -> Attempt:
-        picture = self.mixture.render(self.cameras[camera], self.scene.rig.timeline.t(frame)).picture
-        photo = self.scene.photo(camera, frame, self.mixture.device)
+        """The mixture over the experts' kept pictures: what is computed is the router's part alone."""
+        mixture, annealing = self.mixture, self.config.temperature
+        temperature = mixture.temperature if annealing is None else annealing.at(step)
+        images = self.pictures.at(mixture, camera, frame) if self.router.blends else None
+        picture = mixture.over(images, self.cameras[camera], self.scene.rig.timeline.t(frame), temperature)
+        photo = self.scene.photo(camera, frame, mixture.device)
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
 
     def after_backward(self) -> None:
@@ -96,6 +153,13 @@ class RouterTrainee(Trainee):
     @property
     def gaussians(self) -> int:
         return sum(len(expert) for expert in self.mixture.members)
+
+
+def instants_within(gb: float, mixture: Mixture) -> int:
+    """How many frames' Gaussians of all experts fit into `gb`, at least one and at most all."""
+    parts = mixture.at(0.0)
+    size = sum(getattr(part, f.name).nbytes for part in parts for f in fields(part) if f.name != "rows")
+    return max(1, min(int(gb * GB) // max(size, 1), mixture.rig.timeline.frames))
 
 
 @torch.no_grad()

@@ -48,6 +48,34 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     return RenderResult(images, features, alphas, depths, means2d, radii, torch.arange(len(means2d)), pairs)
 
 
+def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
+    """The features of all `layers` from one `camera`, as `moegs.rasterize.splat` promises.
+
+    The first three channels take the colours' place, since a kernel without colours would be one more to keep.
+    """
+    camera = camera.to("cpu")
+    for layer in layers:
+        _refuse_other_types(layer)
+    layers = [_without_broken(layer) for layer in layers]
+    gaussians = [layer.gaussians for layer in layers]
+    view = _view(layers, camera, None)
+    backgrounds = view.backgrounds[:, 3:]
+    channels = backgrounds.shape[1]
+    missing = max(0, 3 - channels)
+    view = replace(view, backgrounds=np.ascontiguousarray(np.pad(backgrounds, ((0, 0), (0, missing)))))
+    with torch.no_grad():
+        footing = Project.apply(
+            _joined([g.means for g in gaussians]),
+            _joined([g.quats for g in gaussians]),
+            _joined([g.scales for g in gaussians]),
+            _joined([g.opacities for g in gaussians]),
+            view,
+        )
+    values = torch.nn.functional.pad(_joined([_features(layer) for layer in layers]), (0, missing))
+    first, rest, *_ = Composite.apply(*footing, values[:, :3].contiguous(), values[:, 3:].contiguous(), view)
+    return torch.cat([first, rest], dim=-1)[..., :channels] if channels != 3 else first
+
+
 def warm_up() -> None:
     """Compiles every kernel, or loads it from numba's cache; seconds the first time, less than one later."""
     one = Gaussians(

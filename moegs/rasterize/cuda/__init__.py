@@ -7,7 +7,7 @@ pictures in a tenth of the launches (pictures.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,6 +41,14 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     if channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers):
         return pictures.draw(layers, camera, choose)
     return draw(layers, camera, kernels(), choose)
+
+
+def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
+    """The features of all `layers` from one `camera`, as `moegs.rasterize.splat` promises."""
+    for layer in layers:
+        _refuse_other_types(layer)
+    check_numbers(len(layers), camera.width, camera.height)
+    return draw_features(layers, camera, kernels())
 
 
 def _tensors(layer: Layer) -> dict[str, Tensor]:
@@ -82,6 +90,17 @@ def draw(layers: Sequence[Layer], camera: Camera, steps: Steps, choose: Choose |
         rows=splats.rows,
         pairs=torch.tensor(pairs),
     )
+
+
+def draw_features(layers: Sequence[Layer], camera: Camera, steps: Steps) -> Float[Tensor, "E H W C"]:
+    """The features of all `layers` by these `steps`, on whichever device both are made for."""
+    camera = camera.to(layers[0].gaussians.means.device)
+    with torch.no_grad():
+        splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
+    features = torch.cat([layer.features for layer in layers if layer.features is not None])
+    alone = replace(splats, channels=features[splats.rows])
+    channels, alphas, _ = composite(alone, len(layers), camera, steps)
+    return channels + (1 - alphas) * _stacked([layer.feature_background for layer in layers], channels)
 
 
 def _chosen(features: Float[Tensor, "E H W C"], choose: Choose) -> Bool[Tensor, "E H W"]:
