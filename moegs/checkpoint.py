@@ -146,6 +146,10 @@ def _unpack_expert(entry: Mapping[str, Any], where: str) -> Expert:
     settings = config.build(AnyExpertConfig, entry["config"], where)
     expert = settings.empty(entry["tensors"])
     _fill(expert, entry["tensors"], where)
+    try:
+        expert.check()
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from None
     step = int(entry["step"])
     if step < 0:
         raise CheckpointError(f"{where}: step is {step}, expected 0 or more")

@@ -1,6 +1,7 @@
 """Training: what is learned, when it stops, how it goes on; at the size of stamps."""
 
 import io
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import moegs.training
 from moegs import checkpoint, config
 from moegs.cameras import Camera, look_at, pinhole
 from moegs.config import ConfigError
-from moegs.data import DataConfig
+from moegs.data import DataConfig, load_scene
 from moegs.data.scene import Rig, Scene
 from moegs.density import DensityConfig
 from moegs.experts.embedding import EmbeddingConfig
@@ -275,8 +276,12 @@ def test_a_folder_of_another_config_is_refused(tmp_path: Path):
         train(other, tmp_path, tmp_path / "run")
 
 
-def test_a_folder_whose_config_is_broken_is_refused_in_one_line(tmp_path: Path):
-    (tmp_path / "config.yaml").write_text("experts: [")
+@pytest.mark.parametrize("text", [b"experts: [", b"\xff\xfe\xff", b"[" * 5000, None], ids=lambda text: str(text)[:9])
+def test_a_folder_whose_config_is_broken_is_refused_in_one_line(tmp_path: Path, text: bytes | None):
+    if text is None:
+        (tmp_path / "config.yaml").mkdir()
+    else:
+        (tmp_path / "config.yaml").write_bytes(text)
     with pytest.raises(ValueError, match=r"config.yaml: not YAML \([^\n]+\); remove it"):
         train(settings(training()), tmp_path, tmp_path)
 
@@ -290,9 +295,42 @@ def test_a_finished_run_is_not_done_again(tmp_path: Path):
     assert len(heard) == 2
 
 
-def test_a_state_that_is_no_state_is_refused(tmp_path: Path):
-    (tmp_path / "run" / "experts").mkdir(parents=True)
-    (tmp_path / "run" / "experts" / "polynomial.state.pt").write_bytes(b"nonsense")
+def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match="no such folder"):
+        patched.setattr(moegs.training, "load_scene", load_scene)
+        train(settings(training()), tmp_path, tmp_path / "run")
+    train(settings(training(steps=1)), tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["mixture.pt", "experts/polynomial.pt"])
+def test_what_is_taken_as_finished_is_whole(tmp_path: Path, name: str):
+    train(settings(training(steps=1)), tmp_path, tmp_path / "run")
+    (tmp_path / "run" / "mixture.pt").unlink()
+    (tmp_path / "run" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{name}: empty file; give a checkpoint"):
+        train(settings(training(steps=1)), tmp_path, tmp_path / "run")
+
+
+def test_a_router_that_nothing_is_left_to_train_with_is_refused_before_any_training(tmp_path: Path):
+    heard: list[Event] = []
+    two = replace(
+        settings(training(), training(name="other")), router=RouterTraining(temperatures=(0.1, 1.0), validation=3)
+    )
+    with pytest.raises(ValueError, match=r"router.validation: got 3 of 3 training cameras, which leaves none"):
+        train(two, tmp_path, tmp_path / "run", heard.append)
+    assert not any(isinstance(event, Progress) for event in heard)
+
+
+@pytest.mark.parametrize("state", [b"nonsense", {"a": 1}, [1], "text", None], ids=str)
+def test_a_state_that_is_no_state_is_refused(tmp_path: Path, state: object):
+    path = tmp_path / "run" / "experts" / "polynomial.state.pt"
+    path.parent.mkdir(parents=True)
+    if state is None:
+        path.mkdir()
+    elif isinstance(state, bytes):
+        path.write_bytes(state)
+    else:
+        torch.save(state, path)
     with pytest.raises(TrainingError, match="not a training state"):
         train(settings(training()), tmp_path, tmp_path / "run")
 
@@ -304,6 +342,9 @@ def test_a_state_that_is_no_state_is_refused(tmp_path: Path):
         ({"experts": (training(), training())}, "name 'polynomial'; give each its own"),
         ({"experts": (training(name="a/b"),)}, "name 'a/b'"),
         ({"parallel": 0}, "parallel: got 0"),
+        ({"experts": (training(name="oracle"),)}, "name 'oracle': is that of a score; choose another"),
+        ({"seed": 10**23}, "seed: got 1"),
+        ({"seed": -1}, "seed: got -1"),
     ],
 )
 def test_refuses_a_run_that_cannot_be(values: dict, part: str):
@@ -317,6 +358,9 @@ def test_refuses_a_run_that_cannot_be(values: dict, part: str):
         {"steps": 0},
         {"temperatures": (0.0,)},
         {"rate_weights": -1.0},
+        {"rate_weights": math.inf},
+        {"temperatures": (math.inf, 1.0)},
+        {"temperatures": (1.0, 1.0 + 1e-9)},
         {"temperatures": (1.0, 2.0), "validation": 0},
         {"router": UniformConfig()},
     ],

@@ -13,7 +13,7 @@ from moegs.system import device as device_called
 from moegs.training.config import TrainConfig, difference, write
 from moegs.training.events import Event, Preparing, Scored, Skipped, Told
 from moegs.training.loop import OnEvent, Plan, TrainingError, run
-from moegs.training.phases import ExpertJob, expert_file, finish, provenance
+from moegs.training.phases import ExpertJob, expert_file, finish, is_finished, provenance
 from moegs.training.pictures import ExpertPictures
 from moegs.training.routing import RouterTrainee, validation_psnr
 from moegs.training.sampling import Shuffled
@@ -37,12 +37,15 @@ def train(
     """
     settings = replace(settings, data=settings.data.relative_to(base))
     where = device_called(device)
-    _claim(out, settings)
-    if not (out / "mixture.pt").exists():
-        _prepare(settings, on_event)
-    _train_experts(settings, out, where, on_event)
+    _check_claim(out, settings)
     mixture_file = out / "mixture.pt"
-    if mixture_file.exists():
+    whole = is_finished(mixture_file)
+    if not whole:
+        _prepare(settings, on_event)
+    if not (out / "config.yaml").exists():
+        write(settings, out / "config.yaml")  # not before the data are found: a start that fails leaves the folder free
+    _train_experts(settings, out, where, on_event)
+    if whole:
         on_event(Skipped("mixture", mixture_file))
     elif len(settings.experts) == 1:
         checkpoint.save(checkpoint.load(expert_file(out, settings.experts[0].name)), mixture_file)
@@ -51,12 +54,9 @@ def train(
     return mixture_file
 
 
-def _claim(out: Path, settings: TrainConfig) -> None:
+def _check_claim(out: Path, settings: TrainConfig) -> None:
     path = out / "config.yaml"
-    if not path.exists():
-        write(settings, path)
-        return
-    other = difference(settings, path)
+    other = difference(settings, path) if path.exists() else None
     if other:
         raise TrainingError(f"{out}: belongs to another config ({other}); choose another folder, or its own config")
 
@@ -64,6 +64,8 @@ def _claim(out: Path, settings: TrainConfig) -> None:
 def _prepare(settings: TrainConfig, on_event: OnEvent) -> None:
     """Decodes frames and finds points once, where the caches keep them for all experts and their processes."""
     scene = load_scene(settings.data, on_prepared=lambda what, done, of: on_event(Preparing(what, done, of)))
+    if len(settings.experts) > 1:
+        settings.router.check_cameras(len(scene.rig.train))
     for text in (scene.summary, *scene.warnings):
         on_event(Told(text, warning=text in scene.warnings))
 
@@ -72,7 +74,7 @@ def _train_experts(settings: TrainConfig, out: Path, device: torch.device, on_ev
     jobs = []
     for number, expert in enumerate(settings.experts):
         path = expert_file(out, expert.name)
-        if path.exists():
+        if is_finished(path):
             on_event(Skipped(expert.name, path))
         else:
             jobs.append(ExpertJob(settings, number, path, device))

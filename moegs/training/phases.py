@@ -24,6 +24,14 @@ def expert_file(out: Path, name: str) -> Path:
     return out / "experts" / f"{name}.pt"
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the checkpoint at `path` is there; raises ValueError where it is, but is none."""
+    if not path.exists():
+        return False
+    checkpoint.load(path)
+    return True
+
+
 @dataclass(frozen=True)
 class ExpertJob:
     """One expert's training, from the data to its checkpoint."""
