@@ -1,5 +1,18 @@
-"""`python -m moegs`."""
+"""The command `moegs`, and `python -m moegs`."""
 
-from moegs.cli import main
+from moegs import program
 
-main()
+
+def main() -> None:
+    """Runs the command line."""
+    program.run("moegs", _verbs)
+
+
+def _verbs() -> None:
+    from moegs import cli  # brings torch: some seconds in which Ctrl-C is heard
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,9 @@ class Camera:
     """Pixels."""
 
     def __post_init__(self) -> None:
+        if self.viewmat.shape != (4, 4) or self.K.shape != (3, 3):
+            shapes = f"{list(self.viewmat.shape)} and {list(self.K.shape)}"
+            raise ValueError(f"camera: got viewmat and K of {shapes}, expected [4, 4] and [3, 3]")
         if self.width < 1 or self.height < 1:
             raise ValueError(f"camera: got a picture of {self.width}x{self.height}; both sides must be at least 1")
 

@@ -65,8 +65,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """The checkpoint at `path`, on `device`.
 
     Raises CheckpointError in one line when the file is missing, no checkpoint of ours, truncated, of a newer version,
-    or has a missing, extra, misshapen or non-finite tensor, a camera that is none, or splits that share one. Nothing in
-    the file is executed.
+    or has a missing, extra, misshapen or non-finite tensor, a camera that is none, splits that share one, or scores
+    that are no plain values. Nothing in the file is executed.
     """
     contents = _read(path)
     try:
@@ -80,12 +80,14 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
                 _check_rows(path, names, experts, router.rows)
         mixture = Mixture(names, experts, router, rig)
         rest = {key: dict(contents[key]) for key in ("scores", "provenance", "importance")}
+        for key in ("scores", "provenance"):
+            _check_plain(rest[key], f"{path}: {key}")
         _check_importance(rest["importance"], mixture, f"{path}: importance")
     except CheckpointError:
         raise
     except config.ConfigError as error:
         raise CheckpointError(str(error)) from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: damaged checkpoint ({error.__class__.__name__}: {reason})") from None
     mixture.requires_grad_(False)
@@ -93,21 +95,28 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
-    if not path.stat().st_size:
-        raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")
-    if not zipfile.is_zipfile(path):  # as torch has written since 1.6, its index at the end
-        raise CheckpointError(f"{path}: not a moegs checkpoint, or a truncated one; write or copy it again")
     try:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
+        if not path.stat().st_size:
+            raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")
+        path.open("rb").close()  # whether it may be read at all
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); allow it, or give another") from None
+    broken = CheckpointError(f"{path}: not a moegs checkpoint, or a truncated one; write or copy it again")
+    try:
+        if not zipfile.is_zipfile(path):  # as torch has written since 1.6, its index at the end
+            raise broken
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path}: not a moegs checkpoint: it holds more than tensors and plain values, which is never executed"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise CheckpointError(f"{path}: not a moegs checkpoint, or a truncated one; write or copy it again") from None
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file makes torch's reader and zipfile raise almost anything
+        raise broken from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path}: a torch file, but not a moegs checkpoint")
     version = contents.get("version")
@@ -137,6 +146,10 @@ def _unpack_expert(entry: Mapping[str, Any], where: str) -> Expert:
     settings = config.build(AnyExpertConfig, entry["config"], where)
     expert = settings.empty(entry["tensors"])
     _fill(expert, entry["tensors"], where)
+    try:
+        expert.check()
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from None
     step = int(entry["step"])
     if step < 0:
         raise CheckpointError(f"{where}: step is {step}, expected 0 or more")
@@ -191,6 +204,20 @@ def _check_importance(importance: Mapping[str, Tensor], mixture: Mixture, where:
     counts = dict(zip(mixture.names, map(len, mixture.members), strict=True))
     wanted = {name: torch.empty(counts[name]) for name in importance if name in counts}
     _check(importance, wanted, where)
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Whether `value` is what JSON can say: mappings by text, lists, text, numbers, yes, no and nothing."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                raise CheckpointError(f"{where}: the key {key!r} is {type(key).__name__}, expected text")
+            _check_plain(entry, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, entry in enumerate(value):
+            _check_plain(entry, f"{where}[{number}]")
+    elif not isinstance(value, str | int | float | None):
+        raise CheckpointError(f"{where}: is {type(value).__name__}, expected text, a number or nothing")
 
 
 def _check_camera(viewmat: Tensor, K: Tensor, where: str) -> None:

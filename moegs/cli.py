@@ -1,4 +1,4 @@
-"""The command `moegs`: a few thin verbs over the core."""
+"""The verbs of `moegs`: thin, over the core."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 import moegs
-from moegs import checkpoint, demo, evaluation, export, reports, rivals, system, tours, views
+from moegs import checkpoint, demo, evaluation, export, files, reports, rivals, system, tours, views
 from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
@@ -111,7 +111,7 @@ def render(
         device: Where to compute.
         force: Overwrite OUT.
     """
-    _refuse_existing(out, force)
+    _refuse_existing(out, force, path)
     mixture = _load(path, device).mixture
     wanted = shot.shot(mixture)
     tour = video.tour()
@@ -138,6 +138,7 @@ def info(
     /,
     machine: Annotated[bool, arg(name="system")] = False,
     json: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Tell what is inside CKPT (the bundled demo when left out), or with --system what this machine offers.
 
@@ -145,12 +146,15 @@ def info(
         path: A trained mixture.
         machine: Report Python, torch, CUDA, nvcc, gsplat, numba and their caches instead.
         json: Also write the facts as JSON to this file; - writes JSON alone to standard output.
+        force: Overwrite the file of --json.
     """
+    place = demo.path() if path is None and not machine else path
+    _refuse_existing(json, force, place)
     if machine:
         facts = system.report()
         reports.tell(json, facts, lambda console: console.print(reports.two_columns(facts)))
         return
-    place = demo.path() if path is None else path
+    assert place is not None
     contents = reports.facts_of(place)
     reports.tell(json, contents, lambda console: reports.print_facts(console, place, contents))
 
@@ -181,6 +185,7 @@ def evaluate(
     cache_dir: Path | None = None,
     device: Device = "auto",
     json: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Score CKPT on its data set: every expert, the mixture, the plain average and the per-pixel oracle.
 
@@ -192,10 +197,12 @@ def evaluate(
         device: Where to compute.
         json: Also write the scores as JSON to this file, by camera, frame and picture too; - writes JSON alone to
             standard output.
+        force: Overwrite the file of --json.
     """
     from moegs import config as configs
     from moegs.data import DataConfig, load_scene
 
+    _refuse_existing(json, force, path)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips)
     choices = {"path": str(data)}
     configs.override(choices, set)
@@ -263,21 +270,12 @@ def train(
 
 
 def main() -> None:
-    """Runs the command line: exit code 0 done, 1 an expected failure in one line on stderr, 2 wrong usage."""
+    """Runs the verb that the command line names; raises ValueError for an expected failure."""
     if sys.argv[1:] == ["--version"]:
         print(f"moegs {moegs.__version__}")
         return
-    try:
-        with system.memory_told():
-            app.cli(
-                prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them."
-            )
-    except ValueError as error:
-        print(f"moegs: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("moegs: stopped", file=sys.stderr)
-        sys.exit(130)
+    with system.memory_told():
+        app.cli(prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them.")
 
 
 def _load(path: Path, where: Device) -> checkpoint.Checkpoint:
@@ -291,8 +289,16 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _refuse_existing(out: Path, force: bool) -> None:
-    if out.exists() and not force:
+def _refuse_existing(out: Path | None, force: bool, source: Path | None) -> None:
+    """Raises ValueError where writing `out` would lose what is there: always for `source`, which is read."""
+    if out is None or str(out) == "-":
+        return
+    with files.reading(out):
+        if not out.is_file():  # a pipe or a device takes what it is given, and a folder is refused when it is written
+            return
+        if source is not None and source.exists() and out.samefile(source):
+            raise ValueError(f"{out}: is the file that is read; choose another name")
+    if not force:
         raise ValueError(f"{out}: exists already; choose another name or add --force")
 
 

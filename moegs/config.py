@@ -29,7 +29,7 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         ) from None
     try:
         values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     override(values, overrides)
     return build(kind, values, path.name)
@@ -139,7 +139,10 @@ def _build_plain(kind: Any, value: Any, where: str) -> Any:
         except ValueError:
             pass
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: got a number of {len(str(value))} digits; give a smaller one") from None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ConfigError(f"{where}: got {value!r}, expected {kind.__name__}")
     return value
@@ -166,7 +169,7 @@ def _override(values: Any, override: str) -> None:
         raise ConfigError(f"--set {override}: '{last}' lies in {place!r}, which has no keys")
     try:
         place[last] = yaml.safe_load(text)  # type: ignore[index]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 

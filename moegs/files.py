@@ -1,28 +1,48 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and what is told of those that cannot be read."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+NAME_KEPT = 40
+"""Letters of a file's name in that of its temporary file, which may be as long as any on disk."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, that takes its place when the block ends well.
 
-    After an exception, an interruption too, `path` is as it was and the temporary file is gone.
-    Raises ValueError when the folder cannot be made or written, or `path` is a folder itself.
+    After an exception, an interruption too, `path` is as it was and the temporary file is gone. Where `path` is a link,
+    what it leads to is replaced; what is no ordinary file, such as a pipe, is `path` itself, written directly.
+    Raises ValueError when the folder cannot be made or written, the disk is full, or `path` is a folder itself.
     """
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give a file")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place = Path(os.path.realpath(path))
+        if place.is_dir():
+            raise ValueError(f"{path}: is a folder; give a file")
+        if place.exists() and not place.is_file():
+            yield place
+            return
+        temporary = place.with_name(f".{place.stem[:NAME_KEPT]}.{os.getpid()}.part{place.suffix}")
+        place.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
+        try:
+            yield temporary
+            os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        raise ValueError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room there"
+        ) from None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Makes what the system refuses inside the block a ValueError in one line, which names the file, or `path`."""
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise ValueError(f"{where}: cannot be reached ({error.strerror or error}); allow it, or give another") from None

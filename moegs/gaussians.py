@@ -1,5 +1,6 @@
 """Gaussians at one instant: what an expert returns at a time, and all that the rasterizer needs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -16,6 +17,10 @@ class LowPass:
     """Added to the diagonal of the 2D covariance, px^2."""
     compensated: bool = False
     """Whether opacity falls by sqrt(det before / det after), so that blurring adds no light."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.blur < math.inf:
+            raise ValueError(f"blur: got {self.blur:g}, expected a finite number of px^2, 0 or more")
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,11 @@ class Mixture(nn.Module):
         `active`: which experts are live, all when None. `temperature`: the router's own when None. `skip_below`: tile
         gating: an expert is not drawn in a tile where its gate is estimated below this, and its picture there is its
         background; 0 is exact. It changes nothing under a router that needs more than its splatted channels.
-        Raises ValueError when `active` does not fit the experts, the temperature is not positive, or `skip_below` is
-        not in [0, 1).
+        Raises ValueError when `t` is not in [0, 1], `active` does not fit the experts, the temperature is not positive,
+        or `skip_below` is not in [0, 1).
         """
+        if not 0 <= t <= 1:
+            raise ValueError(f"t: got {t}, expected a time in [0, 1]")
         if not 0 <= skip_below < 1:
             raise ValueError(f"skip_below: got {skip_below}, expected a share of the gate in [0, 1)")
         if active is not None and len(active) != len(self.names):

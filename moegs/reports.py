@@ -1,6 +1,8 @@
 """Reports: what the verbs found, as tables for people and as JSON for programs."""
 
 import json
+import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,14 +18,29 @@ from moegs.mixture import Mixture
 
 
 def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], None]) -> None:
-    """`facts` for people on stdout, and as JSON into `target`; where that is -, JSON alone goes to stdout."""
+    """`facts` for people on stdout, and as JSON into `target`; where that is -, JSON alone goes to stdout.
+
+    What is no number, such as the infinite PSNR of equal pictures, is null: JSON has no word for it.
+    """
     alone = target is not None and str(target) == "-"
+    if alone and sys.stdout is None:
+        raise ValueError("--json -: standard output is closed; open it, or give a file")
     human(Console(stderr=alone))
+    text = json.dumps(_finite(facts), indent=2, allow_nan=False)
     if alone:
-        print(json.dumps(facts, indent=2))
+        print(text)
     elif target is not None:
-        with replacing(target) as temporary:
-            temporary.write_text(json.dumps(facts, indent=2) + "\n")
+        with replacing(target) as place:
+            place.write_text(text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null in place of what is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def facts_of(path: Path) -> dict[str, Any]:

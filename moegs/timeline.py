@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+MAX_FRAMES = 10_000_000
+"""Four days at 30 frames per second."""
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -16,6 +19,8 @@ class Timeline:
     """A data set's own t per frame, rising, in [0, 1]; None: frame k of n is at k / n, as in the experts' papers."""
 
     def __post_init__(self) -> None:
+        if self.frames > MAX_FRAMES:
+            raise ValueError(f"timeline: got more than {MAX_FRAMES} frames; give fewer")
         if self.frames < 1 or not (math.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f"timeline: got {self.frames} frames at {self.fps} fps; both must be positive")
         if self.times is None:

@@ -43,7 +43,7 @@ class Shot:
     def __post_init__(self) -> None:
         if self.camera.width * self.camera.height > MAX_PIXELS:
             raise ValueError(
-                f"shot: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
+                f"size: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
                 "make it smaller"
             )
 
@@ -65,7 +65,7 @@ class Shot:
             )
             hints = get_type_hints(Shot)
             return Shot(camera, **{key: config.build(hints[key], value, key) for key, value in values.items()})
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ArithmeticError) as error:
             raise ValueError(f"shot: not the JSON of one ({error.__class__.__name__}: {error})") from None
 
 

@@ -1,5 +1,6 @@
 """A checkpoint gives back the mixture to the last bit, and refuses everything else in one line."""
 
+import math
 import os
 import pickle
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from moegs.mixture import Mixture
 from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
 
 Contents = dict[str, Any]
+INF = math.inf
 
 
 @pytest.fixture
@@ -105,6 +107,19 @@ def test_nothing_half_written_stays(file: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_a_flipped_bit_is_refused_or_harmless(file: Path) -> None:
+    """In the archive's index at the end, whose readers raise whatever they come upon."""
+    whole = file.read_bytes()
+    refused = 0
+    for place in range(len(whole) - 200, len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            checkpoint.load(file)
+        except CheckpointError:
+            refused += 1
+    assert refused
+
+
 class Malicious:
     """What a pickle may do to whoever loads it: here it would make a folder."""
 
@@ -187,6 +202,32 @@ MEANS = "groups.0to5.means"
         (lambda c: c.update(importance={"polly": torch.zeros(60)}), "importance: unknown tensor 'polly'"),
         (lambda c: c.update(importance={"poly": torch.zeros(59)}), "tensor 'poly' is (59,), expected (60,)"),
         (lambda c: c.update(importance={"poly": torch.full((60,), torch.nan)}), "tensor 'poly' holds NaN or infinity"),
+        (lambda c: c["experts"][POLY].update(step=INF), "damaged checkpoint (OverflowError"),
+        (lambda c: c["scene"]["cameras"].update(sizes=[[INF, 5]] * 3), "damaged checkpoint (OverflowError"),
+        (lambda c: c["scene"]["splits"].update(train=[INF]), "damaged checkpoint (OverflowError"),
+        (lambda c: c["scene"]["timeline"].update(frames=10**400), "timeline: got more than 10000000 frames"),
+        (lambda c: c["scene"]["timeline"].update(fps=10**400), "timeline.fps: got a number of 401 digits"),
+        (lambda c: c["scene"]["bounds"].fill_(1e38), "expected a smallest and a largest corner within 1e+15"),
+        (lambda c: c["scene"]["bounds"][0].fill_(2), "expected a smallest and a largest corner"),
+        (lambda c: c["scene"]["cameras"]["viewmats"][1, :3, 3].fill_(1e30), "'cam01' is further away than 1e+15"),
+        (lambda c: c["scene"]["up"].fill_(0), "got up [0.0, 0.0, 0.0], expected a direction of length 1"),
+        (lambda c: c["scene"]["background"].fill_(-5), "got background [-5.0, -5.0, -5.0], expected RGB in [0, 1]"),
+        (lambda c: c["experts"][POLY]["config"]["lowpass"].update(blur=math.nan), "lowpass: blur: got nan, expected a"),
+        (lambda c: c["experts"][POLY]["config"]["lowpass"].update(blur=-5.0), "lowpass: blur: got -5, expected a"),
+        (lambda c: c["experts"][POLY]["config"].update(near=math.nan), "near, far: got nan and 1e+10, expected"),
+        (lambda c: c["experts"][POLY]["config"].update(far=math.nan), "near, far: got 0.01 and nan, expected"),
+        (lambda c: c["experts"][POLY]["config"].update(background=[math.nan, 0, 0]), "background: got [nan, 0.0, 0.0]"),
+        (lambda c: c["experts"][POLY]["config"].update(background=[-5, 1e30, 0]), "background: got [-5.0, 1e+30, 0.0]"),
+        (lambda c: c["experts"][POLY]["config"]["rates"]["means"].update(start=math.nan), "rate from nan to None in"),
+        (lambda c: c["experts"][POLY]["config"]["rates"]["means"].update(start=INF), "rate from inf to None in"),
+        (lambda c: c["experts"][POLY]["tensors"]["bounds"].fill_(0), "bounds: got [0.0, 0.0], expected times that rise"),
+        (lambda c: c["experts"][3]["tensors"]["duration"].fill_(0), "duration: got 0, expected 1 to"),
+        (lambda c: c["experts"][0]["tensors"]["field.box"].fill_(1), "box: got corners [[1.0, 1.0, 1.0], [1.0, 1.0, 1."),
+        (lambda c: c["scores"].update(psnr=torch.zeros(1)), "scores.psnr: is Tensor, expected text"),
+        (lambda c: c["scores"].update(all=[{3}]), "scores.all[0]: is set, expected text"),
+        (lambda c: c["provenance"].update(by=b"x"), "provenance.by: is bytes, expected text"),
+        (lambda c: c["provenance"].update({(1, 2): 3}), "provenance: the key (1, 2) is tuple, expected text"),
+        (lambda c: c.update(version=True), "its version is True; expected 1 to"),
         (lambda c: c["scene"].pop("bounds"), "scene: tensor 'bounds' is missing"),
         (lambda c: c["scene"]["cameras"].update(sizes=[]), "damaged checkpoint"),
         (lambda c: c["scene"]["timeline"].update(fps=-1.0), "both must be positive"),

@@ -1,8 +1,12 @@
 """The command line as a user meets it: exit codes, one line per failure, and the same pixels as everywhere."""
 
+import errno
 import json
+import math
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -14,7 +18,8 @@ import yaml
 from mixtures import mixture
 from PIL import Image
 
-from moegs import checkpoint, cli, demo, export, views
+from moegs import checkpoint, demo, export, views
+from moegs.__main__ import main
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture
@@ -39,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit code of `moegs` with these arguments."""
     monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
     try:
-        cli.main()
+        main()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
@@ -110,6 +115,8 @@ def test_a_sway_is_a_video_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
         (("--temperature", "0"), "temperature: got 0.0, expected a positive number"),
         (("--size", "0x5"), "must be at least 1"),
         (("--size", "100000x100000"), "a picture of 100000x100000 has more than 67108864 pixels; make it smaller"),
+        (("--size", "99999999999999999999x1"), "size"),
+        (("--temperature", "inf", "--mute", "poly"), "temperature: got inf, expected a positive number"),
         (("--size", "big"), "give width and height in pixels, such as 1280x720"),
     ],
 )
@@ -137,6 +144,7 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
         (("--fps", "0"), "fps above 0"),
         (("--fps", "inf"), "give finite numbers"),
         (("--seconds", "1e300", "--fps", "1e300"), "more than 100000 frames; make it shorter"),
+        (("--fps=-30", "--seconds=-1"), "fps above 0"),
         (("--seconds", "-3"), "has no frame; make it longer"),
     ],
 )
@@ -193,6 +201,108 @@ def test_a_folder_is_not_written_over(
     folder.mkdir()
     assert run(monkeypatch, "render", file, "--out", folder, "--force") == 1
     assert capsys.readouterr().err == f"moegs: {folder}: is a folder; give a file\n"
+
+
+def test_json_overwrites_nothing_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    mine, before = tmp_path / "mine.json", file.read_bytes()
+    mine.write_text("mine")
+    assert run(monkeypatch, "info", file, "--json", mine) == 1
+    assert mine.read_text() == "mine"
+    for each in (file, tmp_path / "link.pt"):
+        if each != file:
+            each.symlink_to(file)
+        assert run(monkeypatch, "info", file, "--json", each, "--force") == 1
+        assert "is the file that is read; choose another name" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert run(monkeypatch, "info", file, "--json", mine, "--force") == 0
+    assert json.loads(mine.read_text())["frames"] == 6
+
+
+def test_what_has_no_number_is_null_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "one.pt"
+    checkpoint.save(Checkpoint(mixture(("poly",)), scores={"mixture": {"psnr": math.inf}}), path)
+    assert run(monkeypatch, "info", path, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["scores"] == {"mixture": {"psnr": None}}
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [("a" * 300 + ".png", "File name too long"), ("x\ny.png", None), ("/proc/x.png", "cannot be written")],
+)
+def test_a_place_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: Path,
+    out: str,
+    reason: str | None,
+) -> None:
+    place = tmp_path / out
+    if reason is None:
+        place.mkdir()
+    assert run(monkeypatch, "render", file, "--out", place) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert (reason or "is a folder; give a file") in told
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    def fail(picture: Image.Image, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert run(monkeypatch, "render", file, "--out", tmp_path / "x.png") == 1
+    assert capsys.readouterr().err == (
+        f"moegs: {tmp_path / 'x.png'}: cannot be written (No space left on device); choose another place, or make room "
+        "there\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "told"),
+    [
+        ("> /dev/full", 1, "moegs: standard output: No space left on device; choose another place, or make room there"),
+        (">&-", 1, "moegs: --json -: standard output is closed; open it, or give a file"),
+        ("> >(true)", 1, ""),
+    ],
+)
+def test_an_output_that_takes_nothing(file: Path, redirection: str, code: int, told: str) -> None:
+    line = f"sleep 0; {sys.executable} -m moegs info {file} --json - {redirection}"
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT)
+    own = [each for each in answer.stderr.splitlines() if each.startswith(("moegs:", "Traceback", "Exception"))]
+    assert (answer.returncode, own) == (code, [told] if told else [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["while it imports", "in a video"])
+def test_what_is_stopped_says_so_and_leaves_nothing(
+    tmp_path: Path, file: Path, number: signal.Signals, when: str
+) -> None:
+    out = tmp_path / "turn.mp4"
+    command = [sys.executable, "-m", "moegs", "render", file, "--turntable", "360", "--seconds", "3000", "--out", out]
+    process = subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    if when == "in a video":
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob(".turn.*.mp4")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    else:
+        time.sleep(0.5)  # torch alone takes longer
+    process.send_signal(number)
+    assert process.communicate(timeout=60)[1] == "moegs: stopped\n"
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_in_brackets_are_no_markup(

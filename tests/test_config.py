@@ -87,6 +87,8 @@ def test_overrides_go_through_the_same_checks(file: Path) -> None:
         ("name: a\nthings: [{kind: ball, color: [1, 2]}]", r"things\[0\].color: got 2 entries, expected 3"),
         ("- a\n- b", r"world.yaml: got \['a', 'b'\], expected a mapping with the keys of World"),
         ("name: [", "world.yaml: not YAML"),
+        ("[" * 5000, "world.yaml: not YAML"),
+        (f"name: a\nthings: [{{kind: ball, radius: 1{'0' * 400}}}]", "radius: got a number of 401 digits"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(file: Path, text: str, message: str) -> None:

@@ -1,7 +1,11 @@
 """One clear line for each way to break a data set in the layout of Neural 3D Video."""
 
+import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +50,23 @@ def wrong_points(root: Path) -> None:
     np.savez(root / "points_0000.npz", xyz=np.zeros((3, 2)), rgb=np.zeros((3, 3), np.uint8))
 
 
+def points_of(xyz: np.ndarray) -> Callable[[Path], None]:
+    return lambda root: np.savez(root / "points_0000.npz", xyz=xyz, rgb=np.zeros((3, 3), np.uint8))
+
+
+def header_of(shape: tuple[int, ...]) -> bytes:
+    """An array file that says so, and ends."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A picture that says to be so large, with nothing in it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
 BROKEN = {
     "no folder": (lambda root: root.rename(root.with_name("away")), r"tiny: no such folder; set data\.path"),
     "no poses": (drop("poses_bounds.npy"), r"poses_bounds\.npy: no such file; it holds the cameras"),
@@ -76,6 +97,26 @@ BROKEN = {
     "no number": (picture("cam01/last.png", 4, 4), r"last\.png: no frame number in its name"),
     "two sizes": (larger_camera, r"different sizes: 32x24 \('cam0[02]'\), 64x48 \('cam01'\)"),
     "points": (wrong_points, r"points_0000\.npz: got xyz \[3, 2\] and rgb \[3, 3\], expected"),
+    "poses in an archive": (
+        lambda root: (np.savez(root / "p.npz", a=np.zeros(3)), (root / "p.npz").rename(root / "poses_bounds.npy")),
+        r"poses_bounds\.npy: is an archive of arrays \(\.npz\), expected one array",
+    ),
+    "poses cut off": (
+        lambda root: (root / "poses_bounds.npy").write_bytes(b"PK\x03\x04 cut"),
+        r"poses_bounds\.npy: cannot be read as an array",
+    ),
+    "poses beyond memory": (
+        lambda root: (root / "poses_bounds.npy").write_bytes(header_of((10**12, 17))),
+        r"poses_bounds\.npy: cannot be read as an array",
+    ),
+    "endless depth": (poses_of(with_value((2, 16), 1e300)), r"camera 'cam02': .*far 1e\+300.*far up to 1e\+15"),
+    "far pose": (poses_of(with_value((2, 3), 1e30)), r"camera 'cam02': .* number beyond 1e\+15; scale"),
+    "picture beyond memory": (
+        lambda root: [(file.write_bytes(png_of(30000, 30000))) for file in (root / "cam01").iterdir()],
+        r"cam01/0000\.png: cannot be read as a picture",
+    ),
+    "points of text": (points_of(np.full((3, 3), "x")), r"points_0000\.npz: got xyz of <U1 .*expected numbers"),
+    "complex points": (points_of(np.zeros((3, 3), complex)), r"got xyz of complex128 .*expected numbers"),
     "points are text": (
         lambda root: (root / "points_0000.npz").write_text("1 2 3"),
         r"points_0000\.npz: cannot be read as points \(.*\); replace it",
@@ -89,6 +130,29 @@ def test_broken_data_is_told_in_one_line(tiny: Path, breaking: Callable[[Path], 
     with pytest.raises(ValueError, match=told) as caught:
         load_scene(DataConfig(path=tiny, format="n3v"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"downscale": 1000}, r"data\.downscale is 1000, which leaves nothing of camera 'cam00' with 32x24 pixels"),
+        ({"random_points": 10**12}, r"random_points: got 1000000000000, expected 0 to 100000000"),
+        ({"seed": -1}, r"seed: got -1, expected 0 or more"),
+        ({"far": float("inf")}, r"near, far: got None and inf, expected more than 0, up to 1e\+15"),
+    ],
+)
+def test_choices_that_fit_no_data_are_told(tiny: Path, choices: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        load_scene(DataConfig(path=tiny, **choices))
+
+
+def test_what_may_not_be_read_is_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # the tests may run as root, who may read everything
+    with pytest.raises(ValueError, match=r"tiny: cannot be reached \(Permission denied\); allow it"):
+        load_scene(DataConfig(path=tiny))
 
 
 def test_a_frame_of_another_size_is_told_when_it_is_read(tiny: Path) -> None:

@@ -22,6 +22,7 @@ FLOORS = {
         "kernels",
         "mosaic",
         "schedules",
+        "program",
     ],
     1: ["experts", "rasterize", "data", "ssim", "lpips", "runs"],
     2: ["losses", "metrics", "density", "router", "system", "tours"],

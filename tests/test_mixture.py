@@ -29,6 +29,12 @@ def test_the_picture_is_the_gated_sum(made: Mixture) -> None:
     assert bool(hit.any())
 
 
+@pytest.mark.parametrize("t", [float("inf"), float("nan"), -0.1, 1.1])
+def test_a_time_outside_is_refused(made: Mixture, t: float) -> None:
+    with pytest.raises(ValueError, match=r"t: got .*, expected a time in \[0, 1\]"):
+        made.render(made.rig.cameras[0], t)
+
+
 def test_each_image_is_the_experts_own_render(made: Mixture) -> None:
     camera = made.rig.cameras[0]
     render = made.render(camera, T)

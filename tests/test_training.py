@@ -1,5 +1,6 @@
 """Training: what is learned, and when it stops; at the size of stamps."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,9 @@ def test_each_picture_is_drawn_once_before_any_is_drawn_again():
         ({"experts": (training(), training())}, "name 'polynomial'; give each its own"),
         ({"experts": (training(name="a/b"),)}, "name 'a/b'"),
         ({"parallel": 0}, "parallel: got 0"),
+        ({"experts": (training(name="oracle"),)}, "name 'oracle': is that of a score; choose another"),
+        ({"seed": 10**23}, "seed: got 1"),
+        ({"seed": -1}, "seed: got -1"),
     ],
 )
 def test_refuses_a_run_that_cannot_be(values: dict, part: str):
@@ -143,6 +147,9 @@ def test_refuses_a_run_that_cannot_be(values: dict, part: str):
         {"steps": 0},
         {"temperatures": (0.0,)},
         {"rate_weights": -1.0},
+        {"rate_weights": math.inf},
+        {"temperatures": (math.inf, 1.0)},
+        {"temperatures": (1.0, 1.0 + 1e-9)},
         {"temperatures": (1.0, 2.0), "validation": 0},
         {"router": UniformConfig()},
     ],

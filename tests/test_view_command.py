@@ -29,17 +29,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command(*arguments: str) -> subprocess.Popen[str]:
+def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "viewer", *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stderr=subprocess.PIPE, env={**os.environ, **environment},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def running(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The process once its page is open, and its port; it is ended afterwards."""
-    process = command(*arguments)
+    process = command(*arguments, **environment)
     assert process.stdout is not None
     try:
         lines = ""
@@ -86,6 +87,21 @@ def test_ctrl_c_ends_it_at_once_and_cleanly(saved: Path, loaded: bool) -> None:
         assert errors == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_video_in_the_making_leaves_nothing(saved: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with running(str(saved), "--port", "0", TMPDIR=str(tmp_path)) as (process, port):
+        with BrowserTab(port, 640, 480) as tab:
+            tab.wait(lambda: tab.html("statistics"), 120)
+            tab.set("Seconds", 600.0)
+            tab.press("Video")
+            tab.wait(lambda: list(tmp_path.rglob("*.part.mp4")))
+            os.kill(process.pid, number)
+            output, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
+        assert output.endswith("moegs-view: stopped\n")
+        assert list(tmp_path.iterdir()) == []
+
+
 def interrupt(process: subprocess.Popen[str]) -> float:
     os.kill(process.pid, signal.SIGINT)
     return time.monotonic()
@@ -94,6 +110,7 @@ def interrupt(process: subprocess.Popen[str]) -> float:
 def test_foreign_pages_are_refused(saved: Path) -> None:
     with running(str(saved), "--port", "0") as (_, port):
         assert status(port, Origin="https://evil.example") == 403
+        assert status(port, Origin="http://[::1") == 403
         assert status(port, Host=f"evil.example:{port}") == 403
         assert status(port, Origin=f"http://localhost:{port}") == 200
 
@@ -116,6 +133,21 @@ def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(r"moegs-view: \S+notes\.pt: not a moegs checkpoint[^\n]*\n", errors)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--port", "70000", "port 70000: no port of any machine; give 0 to 65535"),
+        ("--host", "a..b", "host 'a..b', port 8080: not an address of this machine"),
+    ],
+)
+def test_where_nobody_can_listen_is_one_line(saved: Path, option: str, value: str, told: str) -> None:
+    process = command(str(saved), option, value)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith(f"moegs-view: {told}")
+    assert errors.count("\n") == 1
 
 
 def test_wrong_usage_is_code_2() -> None:

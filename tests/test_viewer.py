@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -275,6 +277,37 @@ def test_a_turntable_comes_as_a_video_and_odd_sizes_are_told(port: int, tmp_path
         assert any("65x48 is odd" in note for note in tab.notes)
 
 
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [("Frame", None), ("Frame", math.nan), ("Frame", "x"), ("Seconds", None), ("Degrees", math.nan), ("Speed", "0x")],
+)
+def test_a_forged_value_is_told_in_the_page_and_changes_nothing(
+    tab: BrowserTab, capfd: pytest.CaptureFixture[str], label: str, value: object
+) -> None:
+    tab.set(label, value)
+    tab.wait(lambda: any(note.startswith("Not possible: ") for note in tab.notes))
+    tab.next_picture(lambda: tab.set("View", "depth"))
+    assert tab.html("error") == ""
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("size", [(0, 0), (100_000, 100_000)])
+def test_an_export_of_no_size_is_told_in_the_page(
+    port: int, capfd: pytest.CaptureFixture[str], size: tuple[int, int]
+) -> None:
+    with BrowserTab(port, *SIZE) as tab, BrowserTab(port, *SIZE) as other:
+        tab.next_picture()
+        other.next_picture()
+        tab.size = size
+        tab.send_camera()
+        for button in ("Screenshot", "Video"):
+            tab.notes.clear()
+            tab.press(button)
+            tab.wait(lambda: any(note.startswith("Not possible: ") for note in tab.notes))
+        other.next_picture(lambda: other.set("View", "depth"))  # nobody is held up
+    assert capfd.readouterr().err == ""
+
+
 def test_a_cancelled_video_is_not_kept(tab: BrowserTab) -> None:
     tab.set("Seconds", 60)
     tab.press("Video")
@@ -304,6 +337,20 @@ def test_one_expert_without_a_router_is_shown_too(lonely: int) -> None:
         assert ">60 <" in tab.html("expert")
         tab.next_picture(lambda: tab.set("", "mute", nth=0))
         assert buttons(tab) == [("muted", "solo")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("width", 1e400, "shot: not the JSON of one (OverflowError"),
+        ("viewmat", [[1.0]], "camera: got viewmat and K of [1, 1] and [3, 3], expected [4, 4] and [3, 3]"),
+    ],
+)
+def test_what_is_no_shot_is_refused(mixture: Mixture, key: str, value: object, told: str) -> None:
+    values = json.loads(Shot(mixture.rig.cameras[0], 0.5).to_json())
+    values["camera"][key] = value
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Shot.from_json(json.dumps(values))
 
 
 def test_a_shot_survives_json(mixture: Mixture) -> None:

@@ -17,7 +17,7 @@ def test_the_installed_wheel_knows_its_demo(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("moegs-*.whl"))
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
-    program = f"import sys; sys.path.insert(0, {str(site)!r}); from moegs.cli import main; main()"
+    program = f"import sys; sys.path.insert(0, {str(site)!r}); from moegs.__main__ import main; main()"
     command = [sys.executable, "-I", "-c", program, "info", "--json", "-"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     facts = json.loads(answer.stdout)

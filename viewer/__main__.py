@@ -3,15 +3,18 @@
 import os
 import socket
 import sys
+import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg
 
-from moegs import demo
+from moegs import demo, program
 from viewer.origin import is_loopback
 
 if TYPE_CHECKING:
@@ -54,21 +57,34 @@ def view(
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
     show = _Show(path if watch is None else watch, device, page, watch is not None, phase)
-    try:
-        show.start()
-        _tell_address(page, port)
-        show.ready.wait()
-        if show.error is None:
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        print("\nmoegs-view: stopped", flush=True)
-    tidy = show.close()
+    with _scratch():
+        try:
+            show.start()
+            _tell_address(page, port)
+            show.ready.wait()
+            if show.error is None:
+                threading.Event().wait()
+        except program.Stopped:
+            print("\nmoegs-view: stopped", flush=True)
+        tidy = show.close()
     page.close()
     if show.error is not None:
         raise show.error
     if not tidy:
         # A thread is still inside a compiled kernel; the interpreter must not be torn down under it.
         os._exit(0)
+
+
+@contextmanager
+def _scratch() -> Iterator[None]:
+    """Gives all temporary files of the program a folder that is gone after the block, whoever still writes in it."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="moegs-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 class _Show(threading.Thread):
@@ -141,14 +157,8 @@ def _tell_address(page: "Page", wanted: int) -> None:
 
 
 def main() -> None:
-    """Runs the command: exit code 0 done, 1 an expected failure in one line on stderr, 2 wrong usage."""
-    try:
-        tyro.cli(view, prog="moegs-view")
-    except ValueError as error:
-        print(f"moegs-view: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Runs the command line."""
+    program.run("moegs-view", lambda: tyro.cli(view, prog="moegs-view"))
 
 
 if __name__ == "__main__":

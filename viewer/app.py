@@ -1,6 +1,7 @@
 """The application: a mixture, and a session for every tab that looks at it."""
 
 import threading
+import time
 from pathlib import Path
 
 import viser
@@ -38,8 +39,9 @@ class App:
         for session in sessions:
             session.close()
         threads = [thread for session in sessions for thread in session.threads()]
+        deadline = time.monotonic() + PATIENCE
         for thread in threads:
-            thread.join(PATIENCE / len(threads))
+            thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
     def show(self, mixture: Mixture) -> None:

@@ -41,7 +41,7 @@ class Darkroom:
         with self._lock:
             if self._video is not None and self._video.is_alive():
                 return
-            self._on_progress(Progress(0, round(video.tour.seconds * video.tour.fps), 0.0))
+            self._on_progress(Progress(0, video.tour.count, 0.0))
             self._video = Job(make, self._on_progress, self._recorded)
             self._video.start()
 

@@ -32,12 +32,15 @@ def allowed(headers: Headers, bound_to_loopback: bool) -> bool:
     machine gets nothing. Else the page must come from where the request goes.
     """
     origin, host = headers.get("Origin"), headers.get("Host", "")
-    if bound_to_loopback and not is_loopback(urlsplit(f"//{host}").hostname):
+    try:
+        if bound_to_loopback and not is_loopback(urlsplit(f"//{host}").hostname):
+            return False
+        if origin is None:
+            return True
+        page = urlsplit(origin)
+        return is_loopback(page.hostname) if bound_to_loopback else page.netloc == host
+    except ValueError:  # no address at all, such as http://[::1
         return False
-    if origin is None:
-        return True
-    page = urlsplit(origin)
-    return is_loopback(page.hostname) if bound_to_loopback else page.netloc == host
 
 
 def own_pages_only(answer: Answer, bound_to_loopback: bool) -> Answer:

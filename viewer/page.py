@@ -14,6 +14,7 @@ from viewer.origin import Answer, is_loopback, own_pages_only
 from viewer.placeholder import hold, status
 from viewer.shell import TITLE, dressed
 
+PORTS = 65536
 PORTS_TRIED = 100
 """How many ports are tried, from the one that was asked for upwards."""
 BRAND = (0, 88, 150)
@@ -95,12 +96,14 @@ def free_port(host: str, port: int) -> int:
 
     Raises ValueError when there is none, or `host` is not an address of this machine.
     """
+    if not 0 <= port < PORTS:
+        raise ValueError(f"port {port}: no port of any machine; give 0 to {PORTS - 1}, 0 for any that is free")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise ValueError(f"host '{host}', port {port}: not an address of this machine ({error})") from None
     reason: OSError | None = None
-    for number in range(port, min(port + PORTS_TRIED, 65536)):
+    for number in range(port, min(port + PORTS_TRIED, PORTS)):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

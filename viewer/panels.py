@@ -45,6 +45,7 @@ class Panel:
 
     def __init__(self, client: viser.ClientHandle, mixture: Mixture, state: ViewState, actions: Actions) -> None:
         self._gui, self._mixture, self._actions = client.gui, mixture, actions
+        self._notify = client.add_notification
         self._bound: list[tuple[Any, Callable[[ViewState], Any]]] = []
         self._sometimes: list[tuple[Any, Callable[[ViewState], bool]]] = []
         gui = self._gui
@@ -140,10 +141,7 @@ class Panel:
         }
         group = gui.add_button_group("Step", tuple(steps))
 
-        @group.on_click
-        async def _(event: viser.GuiEvent) -> None:
-            change(steps[event.target.value], False)
-
+        group.on_click(self._told(lambda event: change(steps[event.target.value], False)))
         self._add_controls(controls.TIME, state)
 
     def _add_cameras(self, state: ViewState) -> None:
@@ -158,39 +156,39 @@ class Panel:
         handle = self._gui.add_dropdown("Camera", (controls.FREE, *numbers), initial_value=read(state), hint=hint)
         self._bound.append((handle, read))
 
-        @handle.on_update
-        async def _(event: viser.GuiEvent) -> None:
+        def chosen(event: viser.GuiEvent) -> None:
             if event.client is not None:
                 self._actions.fly(numbers.get(handle.value))
 
+        handle.on_update(self._told(chosen))
         self._add(controls.FRUSTUMS, state)
         home = self._gui.add_button("Back to the start", color="gray", icon=viser.Icon.HOME)
-        home.on_click(_quietly(self._actions.home))
+        home.on_click(self._told(lambda event: self._actions.home()))
 
     def _add_expert(self, number: int, state: ViewState) -> tuple[viser.GuiHtmlHandle, viser.GuiButtonGroupHandle]:
         row = self._gui.add_html(markup.expert(self._mixture, number, state))
         group = self._gui.add_button_group("", _switch_names(state, number))
 
-        @group.on_click
-        async def _(event: viser.GuiEvent) -> None:
+        def pressed(event: viser.GuiEvent) -> None:
             if event.target.value in MUTE_NAMES:
                 self._actions.change(lambda state, now: state.toggled_mute(number), False)
             else:
                 self._actions.change(lambda state, now: state.toggled_solo(number), False)
 
+        group.on_click(self._told(pressed))
         return row, group
 
     def _add_export(self, state: ViewState) -> None:
         gui, actions = self._gui, self._actions
         self._add_controls(controls.EXPORT, state)
         self._record = gui.add_button("Video", icon=viser.Icon.MOVIE)
-        self._record.on_click(_quietly(actions.record))
+        self._record.on_click(self._told(lambda event: actions.record()))
         self._frames = gui.add_html("", visible=False)
         self._progress = gui.add_progress_bar(0.0, visible=False)
         self._cancel = gui.add_button("Cancel", icon=viser.Icon.X, visible=False)
-        self._cancel.on_click(_quietly(actions.cancel))
+        self._cancel.on_click(self._told(lambda event: actions.cancel()))
         screenshot = gui.add_button("Screenshot", icon=viser.Icon.CAMERA)
-        screenshot.on_click(_quietly(actions.photograph))
+        screenshot.on_click(self._told(lambda event: actions.photograph()))
 
     def _add_controls(self, rows: tuple[Control, ...], state: ViewState) -> None:
         for row in rows:
@@ -206,12 +204,12 @@ class Panel:
         moving = isinstance(row, FrameSlider)
         self._bound.append((handle, row.read))
 
-        @handle.on_update
-        async def _(event: viser.GuiEvent) -> None:
+        def changed(event: viser.GuiEvent) -> None:
             if event.client is not None:  # else it was `sync` that set it
                 value = handle.value
                 self._actions.change(lambda state, now: row.write(state, value, now), moving)
 
+        handle.on_update(self._told(changed))
         return handle
 
     def _widget(self, row: Control, state: ViewState) -> Any:
@@ -230,8 +228,16 @@ class Panel:
                 return gui.add_slider(row.label, 0, last, 1, row.read(state), hint=row.hint, disabled=last == 0)
 
     def _triggered(self, change: Change) -> Callable[[Any], Any]:
+        return self._told(lambda event: self._actions.change(change, False))
+
+    def _told(self, react: Callable[[Any], None]) -> Callable[[Any], Any]:
+        """`react` as viser wants it: what a wish raises that cannot be met is told in the page, and nothing changes."""
+
         async def callback(event: Any) -> None:
-            self._actions.change(change, False)
+            try:
+                react(event)
+            except Exception as error:  # a message may hold anything
+                self._notify("Not possible", f"{type(error).__name__}: {error}", color="red")
 
         return callback
 
@@ -239,13 +245,6 @@ class Panel:
 def _switch_names(state: ViewState, number: int) -> tuple[str, str]:
     """What the two buttons of an expert say: what is on is named as it is."""
     return MUTE_NAMES[state.muted[number]], SOLO_NAMES[state.soloed[number]]
-
-
-def _quietly(action: Callable[[], None]) -> Callable[[Any], Any]:
-    async def callback(event: Any) -> None:
-        action()
-
-    return callback
 
 
 def _set(handle: viser.GuiHtmlHandle, content: str) -> None:

@@ -1,5 +1,6 @@
 """Playback: which frame is on at what moment of the wall clock."""
 
+import math
 from dataclasses import dataclass, replace
 
 from moegs.timeline import Timeline
@@ -17,6 +18,12 @@ class Playback:
     speed: float = 1.0
     """Of 1 is as fast as it was filmed."""
     loop: bool = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and math.isfinite(self.speed) and self.speed > 0):
+            raise ValueError(
+                f"playback: got frame {self.start} and speed {self.speed}, expected numbers, speed above 0"
+            )
 
     @property
     def playing(self) -> bool:

@@ -1,7 +1,8 @@
 """ViewState: everything that one tab has chosen, as one frozen value."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from moegs import views
 from moegs.cameras import Camera
@@ -29,6 +30,14 @@ class ExportOptions:
     fps: float = 30.0
     running: bool = True
     """Whether time goes on in the video."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("size", Extent), ("way", Way)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected {' or '.join(get_args(kind))}")
+        for name in ("degrees", "seconds", "fps"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected a number")
 
     def tour(self) -> Tour:
         """The way of the camera, as the command line would name it."""

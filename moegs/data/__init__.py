@@ -18,6 +18,7 @@ from moegs.data.prefetch import Prefetched
 from moegs.data.recording import Recording, Take
 from moegs.data.scene import Rig, Scene
 from moegs.data.timing import listed, schedule
+from moegs.files import reading
 
 __all__ = ["FORMATS", "DataConfig", "Scene", "load_scene"]
 
@@ -48,15 +49,20 @@ def load_scene(config: DataConfig, with_points: bool = True, on_prepared: OnPrep
     `with_points`: False where nothing is to be trained; then there are none, none are looked for, and bounds are 0.
     `on_prepared`: given, frames that are kept on disk are decoded now, and this hears how far it is; else they are
     decoded when they are first asked for, a camera at a time.
-    Raises ValueError in one line when files are missing, damaged or do not belong together, or the choices do not fit.
+    Raises ValueError in one line when files are missing, damaged, not to be read or do not belong together, or the
+    choices do not fit.
     """
+    with reading(config.path):
+        return _load(config, with_points, on_prepared)
+
+
+def _load(config: DataConfig, with_points: bool, on_prepared: OnPrepared | None) -> Scene:
     name, sign = _format(config)
     recording = FORMATS[name].read(config)
     plan = schedule(_taken(recording, config), config, recording.frames)
     takes = plan.takes
     train, test = _split(takes, recording, config)
-    cameras = [take.camera for take in takes]
-    cameras = [c.resized(round(c.width / config.downscale), round(c.height / config.downscale)) for c in cameras]
+    cameras = [_downscaled(take, config) for take in takes]
     rig = Rig(
         cameras=tuple(cameras),
         names=tuple(take.name for take in takes),
@@ -127,6 +133,16 @@ def _split(takes: Sequence[Take], recording: Recording, config: DataConfig) -> t
     if not train:
         raise ValueError(f"{config.path}: no camera is left to train; name fewer in data.test and data.skip")
     return train, test
+
+
+def _downscaled(take: Take, config: DataConfig) -> Camera:
+    width, height = (round(side / config.downscale) for side in (take.camera.width, take.camera.height))
+    if width < 1 or height < 1:
+        raise ValueError(
+            f"{config.path}: data.downscale is {config.downscale}, which leaves nothing of camera '{take.name}' with "
+            f"{take.camera.width}x{take.camera.height} pixels; give a smaller number"
+        )
+    return take.camera.resized(width, height)
 
 
 def _mean_up(cameras: list[Camera]) -> Float[Tensor, " 3"]:

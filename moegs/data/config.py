@@ -4,10 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from moegs.data.scene import LARGEST
+
 ResizeFilter = Literal["area", "bilinear", "lanczos"]
 KEEPING = ("cache", "memory_gb", "disk_gb", "cache_dir")
 """The keys that say where decoded frames stay, and change nothing of what they are."""
 ColorMatrix = Literal["auto", "bt601", "bt709"]
+MOST_POINTS = 100_000_000
+"""At random: more than any training holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +81,21 @@ class DataConfig:
             raise ValueError(f"fps: got {self.fps:g}, expected more than 0")
         if not all(0 <= channel <= 1 for channel in self.background):
             raise ValueError(f"background: got {self.background}, expected RGB in [0, 1]")
-        if any(value is not None and not value > 0 for value in (self.near, self.far)):
-            raise ValueError(f"near, far: got {self.near} and {self.far}, expected more than 0")
+        if any(value is not None and not 0 < value <= LARGEST for value in (self.near, self.far)):
+            raise ValueError(f"near, far: got {self.near} and {self.far}, expected more than 0, up to {LARGEST:g}")
         if self.near is not None and self.far is not None and self.near >= self.far:
             raise ValueError(f"near, far: got {self.near:g} and {self.far:g}, expected near < far")
-        if self.bounds is not None and not all(low < high for low, high in zip(*self.bounds, strict=True)):
+        if self.bounds is not None and not all(
+            -LARGEST <= low < high <= LARGEST for low, high in zip(*self.bounds, strict=True)
+        ):
             raise ValueError(f"bounds: got {self.bounds}, expected the smallest corner and then the largest")
         if self.points_step < 1:
             raise ValueError(f"points_step: got {self.points_step}, expected 1 or more")
-        if self.random_points < 0:
-            raise ValueError(f"random_points: got {self.random_points}, expected 0 or more")
+        if not 0 <= self.random_points <= MOST_POINTS:
+            raise ValueError(f"random_points: got {self.random_points}, expected 0 to {MOST_POINTS}")
+        if self.seed < 0:
+            raise ValueError(f"seed: got {self.seed}, expected 0 or more")
         if self.points == "none" and not self.random_points:
             raise ValueError("points: none, and random_points is 0: there is nothing to start from; set one of them")
-        if self.memory_gb <= 0 or self.disk_gb <= 0:
+        if not (0 < self.memory_gb and 0 < self.disk_gb):
             raise ValueError(f"memory_gb, disk_gb: got {self.memory_gb:g}, {self.disk_gb:g}, expected more than 0")

@@ -122,7 +122,7 @@ def read_picture(path: Path, background: Color, whole: bool = True) -> UInt8[nda
             if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
                 return np.asarray(picture.convert("RGB"))
             layers = np.asarray(picture.convert("RGBA"), dtype=np.float32)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({error}); replace it") from None
     alpha = layers[..., 3:] / 255
     over = alpha * layers[..., :3] + (1 - alpha) * 255 * np.array(background, dtype=np.float32)

@@ -17,6 +17,7 @@ from moegs.data.config import DataConfig
 from moegs.data.footage import Footage
 from moegs.data.point_files import own_points
 from moegs.data.recording import Recording, Take
+from moegs.data.scene import LARGEST
 
 NAME = re.compile(r"cam\d+")
 FRAMES = 300
@@ -47,11 +48,16 @@ def read(config: DataConfig) -> Recording:
 
 def _poses(path: Path) -> Float64[ndarray, "C 17"]:
     try:
-        rows = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            rows = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; it holds the cameras of this data set, add it") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read as an array ({error}); replace it") from None
+    except Exception as error:  # a damaged file makes NumPy's reader raise almost anything
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read as an array ({reason}); replace it") from None
+    if not isinstance(rows, ndarray):
+        rows.close()
+        raise ValueError(f"{path}: is an archive of arrays (.npz), expected one array; replace it")
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         raise ValueError(f"{path}: got {rows.dtype} {list(rows.shape)}, expected numbers [cameras, 17]; replace it")
     broken = np.flatnonzero(~np.isfinite(rows).all(1))
@@ -63,9 +69,10 @@ def _poses(path: Path) -> Float64[ndarray, "C 17"]:
 def _camera(row: Float64[ndarray, " 17"], footage: Footage, where: str) -> Camera:
     """LLFF columns are down, right, backward, centre, and (height, width, focal length in pixels)."""
     down, right, backward, center, (height, width, focal) = row[:15].reshape(3, 5).T
-    if not 0 < row[15] < row[16]:
+    if not 0 < row[15] < row[16] <= LARGEST:
         raise ValueError(
-            f"{where}: got near {row[15]:g}, far {row[16]:g} from 'poses_bounds.npy'; both positive, near less than far"
+            f"{where}: got near {row[15]:g}, far {row[16]:g} from 'poses_bounds.npy'; both positive, near less than "
+            f"far, far up to {LARGEST:g}"
         )
     pose = np.eye(4)
     pose[:3] = np.stack([right, down, -backward, center], axis=1)

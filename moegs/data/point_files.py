@@ -34,6 +34,8 @@ def read(path: Path) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
     except Exception as error:  # a damaged file makes NumPy's and plyfile's readers raise almost anything
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as points ({reason}); replace it") from None
+    if xyz.dtype.kind not in "fiu" or rgb.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: got xyz of {xyz.dtype} and rgb of {rgb.dtype}, expected numbers; replace it")
     if xyz.ndim != 2 or xyz.shape[1] != 3 or rgb.shape != xyz.shape:
         raise ValueError(f"{path}: got xyz {list(xyz.shape)} and rgb {list(rgb.shape)}, expected [points, 3] for both")
     colors = rgb / 255 if rgb.dtype.kind in "ui" else rgb

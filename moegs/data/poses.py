@@ -6,6 +6,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from moegs.cameras import Camera
+from moegs.data.scene import LARGEST
 
 ROUNDING = 1e-3
 """How far from a rotation a matrix may be that was written with few digits."""
@@ -23,6 +24,8 @@ def camera(
     """
     if not (np.isfinite(viewmat).all() and np.isfinite(intrinsics).all()):
         raise ValueError(f"{where}: its pose or intrinsics have a number that is not finite; correct or remove it")
+    if np.abs(viewmat).max() > LARGEST or np.abs(intrinsics).max() > LARGEST:
+        raise ValueError(f"{where}: its pose or intrinsics have a number beyond {LARGEST:g}; scale the scene down")
     rotation = viewmat[:3, :3]
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=ROUNDING) or np.linalg.det(rotation) < 0:
         raise ValueError(f"{where}: its pose is no rotation; give three orthogonal axes of length 1, right-handed")

@@ -14,6 +14,10 @@ from moegs.gaussians import Points
 from moegs.timeline import Timeline
 
 SPLITS = ("train", "test")
+LARGEST = 1e15
+"""World units; squares of what is larger, and their sums, would not fit float32."""
+UNIT = 1e-3
+"""How far a direction may be from length 1: far more than float32 makes of it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,23 @@ class Rig:
         twice = [i for i in placed if placed.count(i) > 1]
         if twice:
             raise ValueError(f"rig: camera {twice[0]} is in the splits twice; train on it or hold it out, once")
+        self._check_space()
+
+    def _check_space(self) -> None:
+        """Raises ValueError for numbers that make no space, or one too large for float32."""
+        far = [name for name, camera in zip(self.names, self.cameras, strict=True) if not _within(camera.viewmat)]
+        if far:
+            raise ValueError(
+                f"rig: camera '{far[0]}' is further away than {LARGEST:g}, or nowhere; scale the scene down"
+            )
+        if not _within(self.bounds) or bool((self.bounds[0] > self.bounds[1]).any()):
+            raise ValueError(
+                f"rig: got bounds {self.bounds.tolist()}, expected a smallest and a largest corner within {LARGEST:g}"
+            )
+        if not abs(float(self.up.norm()) - 1) < UNIT:
+            raise ValueError(f"rig: got up {self.up.tolist()}, expected a direction of length 1")
+        if not bool(((self.background >= 0) & (self.background <= 1)).all()):
+            raise ValueError(f"rig: got background {self.background.tolist()}, expected RGB in [0, 1]")
 
     @cached_property  # every picture asks for it
     def target(self) -> Float[Tensor, " 3"]:
@@ -74,6 +95,10 @@ class Rig:
         if text in self.names:
             return self.names.index(text)
         raise ValueError(f"camera '{text}': give test:0, train:0 and so on, or a name: {', '.join(self.names)}")
+
+
+def _within(values: Float[Tensor, "..."]) -> bool:
+    return bool((values.abs() <= LARGEST).all())
 
 
 def meeting_point(cameras: Sequence[Camera]) -> Float[Tensor, " 3"]:

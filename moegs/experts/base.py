@@ -1,5 +1,6 @@
 """What every kind of expert is to the rest of the project."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,9 +52,10 @@ class Decay:
     """After which `end` is reached."""
 
     def __post_init__(self) -> None:
-        if self.start < 0 or (self.end is not None and not (self.start > 0 and self.end > 0)) or self.steps < 1:
+        falls = self.end is not None and 0 < self.start < math.inf and 0 < self.end < math.inf
+        if not (falls or (self.end is None and 0 <= self.start < math.inf)) or self.steps < 1:
             raise ValueError(
-                f"rate from {self.start:g} to {self.end} in {self.steps} steps: give rates >= 0 (a rate that falls "
+                f"rate from {self.start:g} to {self.end} in {self.steps} steps: give finite rates >= 0 (one that falls "
                 "needs both above 0) and at least 1 step"
             )
 
@@ -87,6 +89,8 @@ class ExpertConfig(ABC):
             raise ValueError(f"sh_degree_interval: got {self.sh_degree_interval}, expected 0 or more steps")
         if not 0 <= self.near < self.far:
             raise ValueError(f"near, far: got {self.near:g} and {self.far:g}, expected 0 <= near < far")
+        if not all(0 <= channel <= 1 for channel in self.background):
+            raise ValueError(f"background: got {list(self.background)}, expected RGB in [0, 1]")
         if not 0 < self.opacity < 1:
             raise ValueError(f"opacity: got {self.opacity:g}, expected more than 0 and less than 1")
 
@@ -128,6 +132,10 @@ class Expert(nn.Module, ABC, Generic[Config]):
     @abstractmethod
     def at(self, t: float, view: int | None = None) -> Gaussians:
         """The scene at time `t`: frame k of n is at k / n. `view`: a training camera, for kinds that correct each."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises ValueError where its tensors, finite and of the right shapes, still make no expert of its kind."""
 
     def begin_step(self, step: int) -> None:
         """Sets every schedule (annealing, growing tables, SH degree) to where it stands at `step`.

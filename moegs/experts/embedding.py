@@ -166,6 +166,9 @@ class EmbeddingExpert(Expert[EmbeddingConfig]):
     def clone(self, group: str, rows: Int[Tensor, " R"]) -> dict[str, Float[Tensor, "..."]]:
         return canonical.clone(self.group(group), rows)
 
+    def check(self) -> None:
+        """Whatever is finite is one."""
+
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Forgets who is near whom; `penalty` measures it again."""
         self._neighbours = None

@@ -101,6 +101,9 @@ class HexPlaneExpert(Expert[HexPlaneConfig]):
     def clone(self, group: str, rows: Int[Tensor, " R"]) -> dict[str, Float[Tensor, "..."]]:
         return canonical.clone(self.group(group), rows)
 
+    def check(self) -> None:
+        self.field.check()
+
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Nothing is computed from the rows alone."""
 

@@ -18,6 +18,7 @@ from moegs.experts.keys import Keys
 from moegs.experts.recipe import Ground, Recipe
 from moegs.gaussians import Gaussians, LowPass, Points, concatenate
 from moegs.schedules import Steps
+from moegs.timeline import MAX_FRAMES
 
 FULL_WIDTH = 2.36
 """Of a normal curve at half its height, in standard deviations."""
@@ -195,6 +196,11 @@ class KeyframeExpert(Expert[KeyframeConfig]):
     def clone(self, group: str, rows: Int[Tensor, " R"]) -> dict[str, Float[Tensor, "..."]]:
         children = canonical.clone(self.group(group), rows)
         return children if group == "static" else self._refaded(children)
+
+    def check(self) -> None:
+        for name in ("frames", "duration"):
+            if not 1 <= float(getattr(self, name)) <= MAX_FRAMES:
+                raise ValueError(f"{name}: got {float(getattr(self, name)):g}, expected 1 to {MAX_FRAMES}")
 
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Nothing is computed from the rows alone."""

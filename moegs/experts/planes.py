@@ -61,6 +61,11 @@ class Planes(nn.Module):
         """How many features a point has."""
         return self.config.channels * len(self.config.levels)
 
+    def check(self) -> None:
+        """Raises ValueError where the box has no inside."""
+        if not bool((self.box[0] > self.box[1]).all()):
+            raise ValueError(f"box: got corners {self.box.tolist()}, expected the greatest and then the smallest")
+
     def forward(self, points: Float[Tensor, "N 3"], t: float) -> Float[Tensor, "N C"]:
         """The features of `points` at `t`."""
         places = (points - self.box[0]) * (2 / (self.box[1] - self.box[0])) - 1

@@ -187,6 +187,11 @@ class PolynomialExpert(Expert[PolynomialConfig]):
     def clone(self, group: str, rows: Int[Tensor, " R"]) -> dict[str, Float[Tensor, "..."]]:
         return self._recentred(canonical.clone(self.group(group), rows))
 
+    def check(self) -> None:
+        bounds = self.bounds.tolist()
+        if bounds[0] != 0 or bounds[-1] != 1 or any(low >= high for low, high in pairwise(bounds)):
+            raise ValueError(f"bounds: got {bounds}, expected times that rise from 0 to 1")
+
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Nothing is computed from the rows alone."""
 

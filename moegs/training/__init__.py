@@ -6,7 +6,7 @@ from pathlib import Path
 from moegs.training.config import TrainConfig
 from moegs.training.events import Begun, Event, Skipped, named
 from moegs.training.loop import OnEvent, TrainingError
-from moegs.training.phases import prepare
+from moegs.training.phases import is_finished, prepare
 from moegs.training.sitting import Sitting, opened
 from moegs.training.workers import run_side_by_side
 
@@ -27,19 +27,17 @@ def train(
     run that is not to be resumed, or a loss or gradient is not finite.
     """
     with opened(settings, base, out, sitting, on_event) as (run, tell):
-        if any(not job.path.exists() for stage in run.stages for job in run.jobs(stage)):
+        if any(not is_finished(job.path) for stage in run.stages for job in run.jobs(stage)):
             prepare(run.settings, tell)
         for stage in run.stages:
             jobs = run.jobs(stage)
-            left = [job for job in jobs if not job.path.exists()]
+            left = [job for job in jobs if not is_finished(job.path)]
             for job in jobs:
                 if job not in left:
                     tell(Skipped(job.name, job.path))
             if left:
                 tell(Begun(stage, len(left)))
-            if (
-                left and len(jobs) > 1 and settings.parallel > 1
-            ):  # the last one left too: with as many threads as before
+            if left and len(jobs) > 1 and settings.parallel > 1:  # the last one too: with as many threads as it began
                 run_side_by_side(left, settings.parallel, settings.threads, tell)
             else:
                 for job in left:

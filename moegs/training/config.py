@@ -8,6 +8,7 @@ import yaml
 from moegs import config
 from moegs.data import DataConfig
 from moegs.data.config import KEEPING
+from moegs.evaluation import BESIDES
 from moegs.files import replacing
 from moegs.training.experts import ExpertTraining
 from moegs.training.routing import RouterTraining
@@ -16,6 +17,8 @@ FREE = frozenset(
     ("parallel", "threads", "save_every", "snapshot_seconds", "gpu_share", *(f"data.{name}" for name in KEEPING))
 )
 """What may be another from sitting to sitting: how a run is done, and how often it says so."""
+LARGEST_SEED = 2**32
+"""Each expert's own seed lies a little above; torch would take 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +53,12 @@ class TrainConfig:
             raise ValueError("experts: none given; name at least one")
         names = [expert.name for expert in self.experts]
         for name in names:
+            if name in BESIDES:
+                raise ValueError(f"experts: name '{name}': is that of a score; choose another")
             if not name or names.count(name) > 1 or not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"experts: name '{name}'; give each its own, of letters, digits, - and _")
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise ValueError(f"seed: got {self.seed}, expected 0 or more, less than {LARGEST_SEED}")
         for key in ("parallel", "threads", "save_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
@@ -74,8 +81,9 @@ def difference(ours: TrainConfig, path: Path) -> str | None:
     """
     try:
         theirs = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}); remove it or choose another") from None
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: not YAML ({reason}); remove it, or choose another folder") from None
     flat_ours, flat_theirs = _flat(config.dump(ours)), _flat(theirs)
     for key in {**flat_ours, **flat_theirs}:
         if key not in FREE and flat_ours.get(key) != flat_theirs.get(key):

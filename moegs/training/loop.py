@@ -1,7 +1,6 @@
 """The loop that trains anything here: steps, rates, progress, and a state from which a killed run goes on."""
 
 import math
-import pickle
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -213,13 +212,19 @@ def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:
         return 0, 0.0
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        raise TrainingError(f"{path}: not a training state of moegs; remove it to start {trainee.name} anew") from None
-    trainee.load_state_dict(state["trainee"])
-    trainee.optimizer.load_state_dict(state["optimizer"])
-    draws.load_state_dict(state["draws"])
-    torch.set_rng_state(state["random"])
-    return state["step"], state["seconds"]
+        trainee.load_state_dict(state["trainee"])
+        trainee.optimizer.load_state_dict(state["optimizer"])
+        draws.load_state_dict(state["draws"])
+        torch.set_rng_state(state["random"])
+        return int(state["step"]), float(state["seconds"])
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a file that is no state of ours makes all of them raise almost anything
+        reason = " ".join(str(error).split())[:100]
+        raise TrainingError(
+            f"{path}: not a training state of moegs ({error.__class__.__name__}: {reason}); remove it to start "
+            f"{trainee.name} anew"
+        ) from None
 
 
 def _names(pattern: str, name: str) -> bool:

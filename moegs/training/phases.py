@@ -26,6 +26,14 @@ from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import Snapshots
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the checkpoint at `path` is there; raises ValueError where it is, but is none."""
+    if not path.exists():
+        return False
+    checkpoint.load(path)
+    return True
+
+
 @dataclass(frozen=True)
 class Job(ABC):
     """A part of a run that ends in one file; killed and done again, it goes on from its last state."""
@@ -153,6 +161,8 @@ class SoleJob(MixtureJob):
 def prepare(settings: TrainConfig, on_event: OnEvent) -> None:
     """Decodes frames and finds points once, where the caches keep them for all jobs and their processes."""
     scene = load_scene(settings.data, on_prepared=lambda what, done, of: on_event(Preparing(what, done, of)))
+    if len(settings.experts) > 1:
+        settings.router.check_cameras(len(scene.rig.train))
     for text in (scene.summary, *scene.warnings):
         on_event(Told(text, warning=text in scene.warnings))
 

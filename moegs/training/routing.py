@@ -80,12 +80,14 @@ class RouterTraining:
         if self.steps < 1 or self.decay_steps < 1:
             raise ValueError(f"steps, decay_steps: got {self.steps} and {self.decay_steps}, expected at least 1")
         for name in ("rate_weights", "rate_temporal", "rate_network", "decay"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a positive number")
         if not self.instants_gb >= 0:
             raise ValueError(f"instants_gb: got {self.instants_gb}, expected a number of 0 or more")
-        if any(not temperature > 0 for temperature in self.temperatures):
+        if any(not 0 < temperature < math.inf for temperature in self.temperatures):
             raise ValueError(f"temperatures: got {list(self.temperatures)}, expected positive numbers")
+        if len({f"{temperature:g}" for temperature in self.temperatures}) < len(self.temperatures):
+            raise ValueError(f"temperatures: got {list(self.temperatures)}, two of them equal in six digits")
         if self.temperatures and self.temperature is not None:
             raise ValueError("temperatures: each is of training and pictures; leave temperature out, or them")
         if len(self.temperatures) > 1 and self.validation < 1:
@@ -95,6 +97,14 @@ class RouterTraining:
     def tried(self) -> tuple[float, ...]:
         """The temperatures at which a router is trained."""
         return self.temperatures or (self.router.temperature,)
+
+    def check_cameras(self, cameras: int) -> None:
+        """Raises ValueError where of so many training cameras none is left to train on."""
+        if len(self.tried) > 1 and self.validation >= cameras:
+            raise ValueError(
+                f"router.validation: got {self.validation} of {cameras} training cameras, which leaves none to train "
+                "the router; give fewer, or one temperature"
+            )
 
     def rates(self, router: Router) -> list[Rate]:
         """Of every parameter of `router`, whatever its kind."""

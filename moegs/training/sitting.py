@@ -54,6 +54,8 @@ def opened(
             raise
         except Exception as error:
             recorder.end("failed", " ".join(str(error).split()) or type(error).__name__)
+            if not any(folder.path.rglob("*.pt")):
+                folder.config.unlink(missing_ok=True)  # a start that fails leaves the folder to the corrected config
             raise
         whole = folder.mixture.exists()
         recorder.end("finished" if whole else "stopped", "" if whole else f"after {run.stages[-1]}; --resume goes on")

@@ -1,0 +1,72 @@
+"""What a run refuses, and when: before anything is trained, in one line."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from stamps import settings, training
+
+import moegs.training.phases
+from moegs.data import load_scene
+from moegs.training import Sitting, TrainingError, train
+from moegs.training.events import Event, Progress
+from moegs.training.routing import RouterTraining
+
+pytestmark = pytest.mark.usefixtures("stamp_room")
+RESUME = Sitting(resume=True)
+
+
+def quiet(event: Event) -> None:
+    pass
+
+
+@pytest.mark.parametrize("text", [b"experts: [", b"\xff\xfe\xff", b"[" * 5000, None], ids=lambda text: str(text)[:9])
+def test_a_folder_whose_config_is_broken_is_refused_in_one_line(tmp_path: Path, text: bytes | None):
+    if text is None:
+        (tmp_path / "config.yaml").mkdir()
+    else:
+        (tmp_path / "config.yaml").write_bytes(text)
+    with pytest.raises(ValueError, match=r"config.yaml: not YAML \([^\n]+\); remove it"):
+        train(settings(training()), tmp_path, tmp_path)
+
+
+def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(moegs.training.phases, "load_scene", load_scene)
+        with pytest.raises(ValueError, match="no such folder"):
+            train(settings(training()), tmp_path, tmp_path / "run")
+    train(settings(training(steps=1)), tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["mixture.pt", "experts/polynomial.pt"])
+def test_what_is_taken_as_finished_is_whole(tmp_path: Path, name: str):
+    train(settings(training(steps=1)), tmp_path, tmp_path / "run")
+    (tmp_path / "run" / "mixture.pt").unlink()
+    (tmp_path / "run" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{name}: empty file; give a checkpoint"):
+        train(settings(training(steps=1)), tmp_path, tmp_path / "run", quiet, RESUME)
+
+
+def test_a_router_that_nothing_is_left_to_train_with_is_refused_before_any_training(tmp_path: Path):
+    heard: list[Event] = []
+    two = replace(
+        settings(training(), training(name="other")), router=RouterTraining(temperatures=(0.1, 1.0), validation=3)
+    )
+    with pytest.raises(ValueError, match=r"router.validation: got 3 of 3 training cameras, which leaves none"):
+        train(two, tmp_path, tmp_path / "run", heard.append)
+    assert not any(isinstance(event, Progress) for event in heard)
+
+
+@pytest.mark.parametrize("state", [b"nonsense", {"a": 1}, [1], "text", None], ids=str)
+def test_a_state_that_is_no_state_is_refused(tmp_path: Path, state: object):
+    path = tmp_path / "run" / "states" / "polynomial.pt"
+    path.parent.mkdir(parents=True)
+    if state is None:
+        path.mkdir()
+    elif isinstance(state, bytes):
+        path.write_bytes(state)
+    else:
+        torch.save(state, path)
+    with pytest.raises(TrainingError, match="not a training state"):
+        train(settings(training()), tmp_path, tmp_path / "run", quiet, RESUME)
