@@ -296,9 +296,10 @@ def test_a_finished_run_is_not_done_again(tmp_path: Path):
 
 
 def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with monkeypatch.context() as patched, pytest.raises(ValueError, match="no such folder"):
+    with monkeypatch.context() as patched:
         patched.setattr(moegs.training, "load_scene", load_scene)
-        train(settings(training()), tmp_path, tmp_path / "run")
+        with pytest.raises(ValueError, match="no such folder"):
+            train(settings(training()), tmp_path, tmp_path / "run")
     train(settings(training(steps=1)), tmp_path, tmp_path / "run")
 
 

@@ -279,7 +279,7 @@ def test_a_turntable_comes_as_a_video_and_odd_sizes_are_told(port: int, tmp_path
 
 @pytest.mark.parametrize(
     ("label", "value"),
-    [("Frame", None), ("Frame", math.nan), ("Frame", "x"), ("Seconds", None), ("Degrees", math.nan), ("Speed", "0x")],
+    [("Seconds", math.nan), ("Degrees", math.nan), ("Frames/s", math.inf), ("Speed", "0x"), ("Speed", "abcx")],
 )
 def test_a_forged_value_is_told_in_the_page_and_changes_nothing(
     tab: BrowserTab, capfd: pytest.CaptureFixture[str], label: str, value: object
