@@ -218,7 +218,7 @@ MEANS = "groups.0to5.means"
         (lambda c: c["experts"][POLY]["config"].update(far=math.nan), "near, far: got 0.01 and nan, expected"),
         (lambda c: c["experts"][POLY]["config"].update(background=[math.nan, 0, 0]), "background: got [nan, 0.0, 0.0]"),
         (lambda c: c["experts"][POLY]["config"].update(background=[-5, 1e30, 0]), "background: got [-5.0, 1e+30, 0.0]"),
-        (lambda c: c["experts"][POLY]["config"]["rates"]["means"].update(start=math.nan), "rate from nan to 1.6e-06 in"),
+        (lambda c: c["experts"][POLY]["config"]["rates"]["means"].update(start=math.nan), "rate from nan to 1.6e-06"),
         (lambda c: c["experts"][POLY]["config"]["rates"]["means"].update(start=INF), "rate from inf to 1.6e-06 in"),
         (lambda c: c["experts"][POLY]["tensors"]["bounds"].fill_(0), "bounds: got [0.0, 0.0], expected times"),
         (lambda c: c["experts"][3]["tensors"]["duration"].fill_(0), "duration: got 0, expected 1 to"),
