@@ -219,7 +219,7 @@ def test_a_failing_render_is_told_and_the_next_one_works(
 
 def test_two_tabs_each_have_their_own_state(tab: BrowserTab, port: int) -> None:
     with BrowserTab(port, 32, 24) as other:
-        other.next_picture()
+        other.wait(lambda: other.pictures)
         before = len(tab.pictures)
         other.next_picture(lambda: other.set("View", "depth"))
         assert len(tab.pictures) == before
@@ -279,7 +279,7 @@ def test_a_turntable_comes_as_a_video_and_odd_sizes_are_told(port: int, tmp_path
 
 @pytest.mark.parametrize(
     ("label", "value"),
-    [("Frame", None), ("Frame", math.nan), ("Frame", "x"), ("Seconds", None), ("Degrees", math.nan), ("Speed", "0x")],
+    [("Seconds", math.nan), ("Degrees", math.nan), ("Frames/s", math.inf), ("Speed", "0x"), ("Speed", "abcx")],
 )
 def test_a_forged_value_is_told_in_the_page_and_changes_nothing(
     tab: BrowserTab, capfd: pytest.CaptureFixture[str], label: str, value: object
@@ -297,7 +297,7 @@ def test_an_export_of_no_size_is_told_in_the_page(
 ) -> None:
     with BrowserTab(port, *SIZE) as tab, BrowserTab(port, *SIZE) as other:
         tab.next_picture()
-        other.next_picture()
+        other.wait(lambda: other.pictures)
         tab.size = size
         tab.send_camera()
         for button in ("Screenshot", "Video"):
