@@ -22,7 +22,7 @@ import torch
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from moegs.data import DataConfig, Scene, load_scene
-from moegs.training.loop import Shuffled
+from moegs.training.sampling import Shuffled
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,18 @@ def random_access(scene: Scene, seconds: float) -> float:
     draws = Shuffled(scene.pairs(scene.rig.train))
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        scene.photos.at(*draws.draw()).clone()
+        scene.photos.at(*draws.draw(0)[0]).clone()
         count += 1
     return count / (time.perf_counter() - start)
 
 
 def waiting(scene: Scene, step: float, seconds: float, ahead: bool) -> float:
     """The share of the time of steps that they wait for their photo."""
-    draws = Shuffled(scene.pairs(scene.rig.train), *([scene.expect] if ahead else []))
+    draws = Shuffled(scene.pairs(scene.rig.train), **({"expect": scene.expect} if ahead else {}))
     start, waited = time.perf_counter(), 0.0
     while time.perf_counter() - start < seconds:
         asked = time.perf_counter()
-        scene.photos.at(*draws.draw()).clone()
+        scene.photos.at(*draws.draw(0)[0]).clone()
         waited += time.perf_counter() - asked
         time.sleep(step)
     return waited / (time.perf_counter() - start)

@@ -31,10 +31,11 @@ from moegs.losses import photometric
 from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
 from moegs.router import AnyRouterConfig, PixelConfig, VolumeAwareConfig, VolumeConfig, gates
-from moegs.training.loop import Plan, Shuffled, make_optimizer, run
+from moegs.training.loop import Plan, make_optimizer, run
 from moegs.training.pictures import ExpertPictures, PictureCache
 from moegs.training.progress import show
 from moegs.training.routing import Annealing, RouterTrainee, RouterTraining
+from moegs.training.sampling import Shuffled
 
 Step = Callable[[int, int], None]
 """On the photo of a camera at a frame."""
@@ -100,7 +101,7 @@ def train_all(found: Mixture, scene: Scene, options: argparse.Namespace) -> None
         state = options.out / f"{name}, {options.steps} steps, seed {options.seed}.state.pt"
         plan = Plan(options.steps, options.seed, state, save_every=100)
         with show() as on_event:
-            seconds = run(trainee, Shuffled(scene.pairs(scene.rig.train[1:]), scene.expect), plan, on_event)
+            seconds = run(trainee, Shuffled(scene.pairs(scene.rig.train[1:]), expect=scene.expect), plan, on_event)
         scores = {scene.rig.names[camera]: psnrs(mixture, scene, camera) for camera in (scene.rig.test[0], validation)}
         checkpoint.save(Checkpoint(mixture), options.out / f"{name}.pt")
         with table.open("a") as file:

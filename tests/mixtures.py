@@ -15,7 +15,7 @@ CONFIGS = {
     "hex": HexPlaneConfig(sh_degree=0),
     "emb": EmbeddingConfig(sh_degree=0),
     "poly": PolynomialConfig(sh_degree=0),
-    "key": KeyframeConfig(sh_degree=0),
+    "key": KeyframeConfig(sh_degree=0, dynamic_share=0.3),
 }
 
 

@@ -18,9 +18,9 @@ SMALL = {
         sh_degree=1, planes=PlanesConfig(channels=4, resolution=(5, 6, 7), time_resolution=8), heads=SMALL_HEADS
     ),
     "embedding": EmbeddingConfig(sh_degree=1, size=4, time_size=6, time_rows=9, coarse_rows=3, heads=SMALL_HEADS),
-    "polynomial": PolynomialConfig(sh_degree=1),
-    "polynomial, two segments": PolynomialConfig(sh_degree=1, segments=2),
-    "keyframe": KeyframeConfig(sh_degree=1, interval=5),
+    "polynomial": PolynomialConfig(sh_degree=1, turns=None),
+    "polynomial, two segments": PolynomialConfig(sh_degree=1, turns=None, segments=2),
+    "keyframe": KeyframeConfig(sh_degree=1, interval=5, dynamic_share=0.3),
 }
 
 

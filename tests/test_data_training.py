@@ -13,7 +13,7 @@ from moegs.experts.polynomial import PolynomialConfig
 from moegs.training import TrainConfig, train
 from moegs.training.events import Event, Preparing, Skipped, Told
 from moegs.training.experts import ExpertTraining
-from moegs.training.loop import Shuffled
+from moegs.training.sampling import Shuffled
 
 
 def settings(**data: object) -> TrainConfig:
@@ -54,8 +54,8 @@ def test_a_run_goes_on_with_its_frames_in_another_place(tmp_path: Path) -> None:
 
 def test_the_next_pictures_are_told_in_the_order_in_which_they_are_drawn() -> None:
     told: list[list[tuple[int, int]]] = []
-    draws = Shuffled([(0, 0), (0, 1), (0, 2), (1, 1), (2, 0), (2, 2)], lambda pairs: told.append(list(pairs)))
-    drawn = [draws.draw() for _ in range(6)]
+    draws = Shuffled([(0, 0), (0, 1), (0, 2), (1, 1), (2, 0), (2, 2)], expect=lambda pairs: told.append(list(pairs)))
+    drawn = [draws.draw(0)[0] for _ in range(6)]
     assert told[0] == drawn[:4]
     assert told[2] == drawn[2:6]
     assert told[5] == drawn[5:]

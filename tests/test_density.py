@@ -48,7 +48,7 @@ def seen(gradients: torch.Tensor, drawn: torch.Tensor) -> rasterize.RenderResult
     picture = torch.zeros(1, HEIGHT, WIDTH, 3)
     return rasterize.RenderResult(
         images=picture, features=picture[..., :0], alphas=picture[..., :1], depths=picture[..., :1], means2d=means2d,
-        radii=drawn[:, None].expand(-1, 2).int(), rows=torch.arange(len(gradients)),
+        radii=drawn[:, None].expand(-1, 2).int(), rows=torch.arange(len(gradients)), pairs=torch.tensor(0),
     )  # fmt: skip
 
 

@@ -31,9 +31,10 @@ from moegs.timeline import Timeline
 from moegs.training import TrainConfig, TrainingError, loop, phases, train
 from moegs.training.events import Event, Progress, Resumed, Saved, Scored, Skipped
 from moegs.training.experts import ExpertTrainee, ExpertTraining
-from moegs.training.loop import OnEvent, Plan, Shuffled, make_optimizer, run
+from moegs.training.loop import OnEvent, Plan, make_optimizer, run
 from moegs.training.progress import show
 from moegs.training.routing import RouterTraining
+from moegs.training.sampling import Shuffled
 from moegs.training.workers import run_side_by_side
 
 FRAMES, CPU = 3, torch.device("cpu")
@@ -43,7 +44,9 @@ KINDS = {
     "polynomial": PolynomialConfig(sh_degree=0, degree=1),
     "hexplane": HexPlaneConfig(sh_degree=0, planes=PLANES, heads=HEADS, coarse_steps=3),
     "embedding": EmbeddingConfig(sh_degree=0, size=4, time_size=4, time_rows=3, coarse_rows=2, heads=HEADS),
-    "keyframe": KeyframeConfig(sh_degree=0, interval=2, penalty_start=0),
+    "keyframe": KeyframeConfig(
+        sh_degree=0, interval=2, penalty_start=0, dynamic_share=0.3, growth=None, promotion=None, tidying=None
+    ),
 }
 
 
@@ -261,7 +264,7 @@ def test_a_parameter_without_a_rate_is_refused(kind: str, scene: Scene):
 def test_each_picture_is_drawn_once_before_any_is_drawn_again():
     everything = [(camera, frame) for camera in (1, 4) for frame in range(3)]
     draws = Shuffled(everything)
-    first, second = ([draws.draw() for _ in range(6)] for _ in range(2))
+    first, second = ([draws.draw(0)[0] for _ in range(6)] for _ in range(2))
     assert sorted(first) == sorted(second) == everything
 
 

@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 from torch import Tensor, nn
 
 from moegs import harmonics
+from moegs.experts.recipe import Ground, Recipe
 from moegs.gaussians import Gaussians, LowPass, Points
 
 
@@ -26,9 +27,13 @@ class Rate:
     steps: int = 1
     times_extent: bool = False
     """Whether the rate is per unit of scene extent, as rates of positions are."""
+    restart: int | None = None
+    """At this step it starts to fall anew."""
 
     def at(self, step: int, extent: float) -> float:
         """The rate at `step` for a scene of `extent` world units."""
+        if self.restart is not None and step >= self.restart:
+            step -= self.restart
         end = self.start if self.end is None else self.end
         share = min(step / self.steps, 1.0)
         return self.start ** (1 - share) * end**share * (extent if self.times_extent else 1.0)
@@ -157,10 +162,15 @@ class Expert(nn.Module, ABC, Generic[Config]):
 
     @abstractmethod
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
-        """Called after groups were resized; `kept` says, for each group, which old row each new one stems from.
+        """Called after groups were resized; `kept` says, for each group, which old row each new one stems from, -1
+        where there is none.
 
         Clears whatever was computed from the old rows.
         """
+
+    @abstractmethod
+    def recipe(self, ground: Ground) -> Recipe:
+        """What this expert does while it trains on `ground`, from the first step on; it edits this expert's rows."""
 
     def group(self, name: str) -> Mapping[str, Float[Tensor, "..."]]:
         """The parameters of one group by their names, N rows each."""

@@ -16,6 +16,7 @@ from moegs.experts import canonical
 from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
 from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.heads import Heads, HeadsConfig
+from moegs.experts.recipe import Ground, Plain, Recipe
 from moegs.gaussians import Gaussians, Points
 
 NEIGHBOUR_SHARPNESS = 2000.0
@@ -167,6 +168,9 @@ class EmbeddingExpert(Expert[EmbeddingConfig]):
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Forgets who is near whom; `penalty` measures it again."""
         self._neighbours = None
+
+    def recipe(self, ground: Ground) -> Recipe:
+        return Plain(ground, self.groups)
 
     def _offset(self, view: int | None) -> Float[Tensor, ""]:
         """The clock of training camera `view`; without one the mean of those that differ at all, as published."""

@@ -1,7 +1,7 @@
 """The hexplane expert: canonical Gaussians, deformed by features of a HexPlane (4DGaussians, arXiv 2310.08528)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -13,6 +13,7 @@ from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
 from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.heads import Heads, HeadsConfig
 from moegs.experts.planes import Planes, PlanesConfig
+from moegs.experts.recipe import Ground, Plain, Recipe
 from moegs.gaussians import Gaussians, Points
 
 
@@ -35,6 +36,8 @@ class HexPlaneConfig(ExpertConfig):
     rates: HexPlaneRates = field(default_factory=HexPlaneRates)
     coarse_steps: int = 3000
     """Before this step nothing is deformed."""
+    fine_restarts: bool = True
+    """Whether rates, the optimizer's moments and density control start anew at that step, as published."""
     means_feel_planes: bool = True
     """Whether the gradient through the look-up in the planes reaches the means, as published."""
     box_outliers: float = 0.0
@@ -79,11 +82,12 @@ class HexPlaneExpert(Expert[HexPlaneConfig]):
 
     def rates(self) -> list[Rate]:
         rates = self.config.rates
-        return [
+        found = [
             *rates.of("all"),
             rates.network.of("first.", "heads.", times_extent=True),
             rates.planes.of("field.", times_extent=True),
         ]
+        return [replace(rate, restart=self._restart) for rate in found]
 
     def penalty(self) -> Float[Tensor, ""]:
         if self.step < self.config.coarse_steps:
@@ -98,3 +102,10 @@ class HexPlaneExpert(Expert[HexPlaneConfig]):
 
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Nothing is computed from the rows alone."""
+
+    def recipe(self, ground: Ground) -> Recipe:
+        return Plain(ground, self.groups, self._restart)
+
+    @property
+    def _restart(self) -> int | None:
+        return self.config.coarse_steps if self.config.fine_restarts else None

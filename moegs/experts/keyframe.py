@@ -13,6 +13,9 @@ from moegs import rotations
 from moegs.experts import canonical
 from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
 from moegs.experts.canonical import CanonicalRates, Deltas
+from moegs.experts.growth import GrowthConfig, KeyframeRecipe, PromotionConfig, TidyingConfig
+from moegs.experts.keys import Keys
+from moegs.experts.recipe import Ground, Recipe
 from moegs.gaussians import Gaussians, LowPass, Points, concatenate
 
 FULL_WIDTH = 2.36
@@ -61,8 +64,14 @@ class KeyframeConfig(ExpertConfig):
     """Frames that the keys begin before the first frame, beside one whole interval."""
     fade_pad: float = 3.0
     """Frames that every fade lasts at least, as its full width at half height."""
-    dynamic_share: float = 0.3
-    """Share of the points, drawn at random, that start with keys; the others start static."""
+    dynamic_share: float = 0.0
+    """Share of the points, drawn at random, that start with keys; the others start static, as all do as published."""
+    growth: GrowthConfig | None = field(default_factory=GrowthConfig)
+    """None: the whole clip is learnt from the start."""
+    promotion: PromotionConfig | None = field(default_factory=PromotionConfig)
+    """None: what starts static stays so."""
+    tidying: TidyingConfig | None = field(default_factory=TidyingConfig)
+    """None: only density control removes Gaussians."""
     log_time_width: float = 2.0
     """Of every fade at the start and after a split, in intervals."""
     displacement_weight: float = 1e-4
@@ -82,19 +91,24 @@ class KeyframeConfig(ExpertConfig):
             raise ValueError(f"dynamic_share: got {self.dynamic_share:g}, expected 0 to 1")
 
     @property
+    def keys(self) -> Keys:
+        """When the keys stand."""
+        return Keys(self.interval, self.time_pad)
+
+    @property
     def shift(self) -> int:
         """Frames from key 0 to the first frame of the clip."""
-        return self.time_pad + self.interval
+        return self.keys.shift
 
     def start(self, points: Points, frames: int, views: int) -> "KeyframeExpert":
         """As the base class says. The dynamic Gaussians stand still at first and show from before the first frame to
-        after the last; the published training makes all of them out of static ones as it goes."""
+        after the last; the recipe makes more of them out of static ones as it goes."""
         rows = canonical.start(points, self)
         order = torch.randperm(len(points.means), device=points.means.device)
         count = round(self.dynamic_share * len(order))
         moving = {name: tensor[order[:count]] for name, tensor in rows.items()}
         still = {name: tensor[order[count:]] for name, tensor in rows.items()}
-        keys = floor((frames + self.shift) / self.interval) + 3
+        keys = self.keys.count(frames)
         static = still | {"displacements": torch.zeros_like(still["means"])}
         dynamic = {
             "key_means": moving.pop("means")[:, None].repeat(1, keys, 1),
@@ -160,6 +174,7 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         if self.step < config.penalty_start:
             return total
         displacements, keys = self.group("static")["displacements"], self.group("dynamic")["key_means"]
+        keys = keys[:, : config.keys.count(int(min(self.duration, self.frames)))]  # those that have joined
         if len(displacements):
             total = total + config.displacement_weight * torch.log(displacements.norm(dim=-1) + 1e-3).mean()
         if len(keys):
@@ -183,6 +198,11 @@ class KeyframeExpert(Expert[KeyframeConfig]):
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Nothing is computed from the rows alone."""
 
+    def recipe(self, ground: Ground) -> Recipe:
+        config = self.config
+        parts = config.growth, config.promotion, config.tidying
+        return KeyframeRecipe(self, config.keys, parts, self.duration, ground)
+
     def _static(self, frame: float) -> Gaussians:
         rows = self.group("static")
         drift = rows["displacements"] * (frame / float(self.duration))
@@ -190,7 +210,7 @@ class KeyframeExpert(Expert[KeyframeConfig]):
 
     def _dynamic(self, frame: float) -> Gaussians:
         rows = self.group("dynamic")
-        place = (frame + self.config.shift) / self.config.interval
+        place = self.config.keys.place(frame)
         key = min(max(floor(place), 1), rows["key_means"].shape[1] - 3)
         share = place - key
         posed = {
@@ -207,8 +227,8 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         config, centers = self.config, children["time_centers"]
         apart = (centers[:, 1] - centers[:, 0]).abs() / 3
         jitter = torch.randn_like(centers) * apart.clamp_min(2 / config.interval)[:, None]
-        first, last = config.centers(float(self.frames), margin=0.0)
-        # Held from the second frame to the last, as published.
+        first, last = config.centers(min(float(self.duration), float(self.frames)), margin=0.0)
+        # Held from the second frame to the last that has joined, as published.
         children["time_centers"] = (centers + jitter).clamp(first + 1 / config.interval, last)
         children["log_time_widths"] = torch.full_like(children["log_time_widths"], config.log_time_width)
         return children

@@ -1,17 +1,19 @@
 """The polynomial expert: Gaussians that come, move along a cubic and go (Spacetime Gaussians, arXiv 2312.16812)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from moegs.experts import canonical
-from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
+from moegs.experts.base import Decay, Expert, ExpertConfig, Rate, log_nearest_distance
 from moegs.experts.canonical import CanonicalRates, Deltas
+from moegs.experts.guided import GuidedConfig, GuidedSampling
+from moegs.experts.recipe import Attention, Edit, Ground, Recipe, Seen
 from moegs.gaussians import Gaussians, LowPass, Points
 
 LOG_SCALE_RANGE = (-10.0, 1.0)
@@ -30,6 +32,18 @@ class PolynomialRates(CanonicalRates):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TurnsConfig:
+    """After a step, only Gaussians that move, are large and opaque go on turning; their base rotation stays."""
+
+    step: int = 8001
+    least_motion: float = 0.3
+    """Sum of the linear coefficients' absolute values, world units per segment."""
+    scales: tuple[float, float] = (0.2, 0.6)
+    """Between which the largest scale lies, world units."""
+    least_opacity: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolynomialConfig(ExpertConfig):
     """The defaults are those published for N3V, with spherical harmonics as in MoE-GS."""
 
@@ -44,18 +58,33 @@ class PolynomialConfig(ExpertConfig):
     """Logarithm of how long each Gaussian lasts at the start, as a share of its segment."""
     fresh_centers: bool = True
     """Whether children get a random instant as their centre in time, as published; else their parent's."""
+    guided: GuidedConfig | None = field(default_factory=GuidedConfig)
+    """New Gaussians where the error stays high; None: density control alone adds them."""
+    turns: TurnsConfig | None = field(default_factory=TurnsConfig)
+    """Which Gaussians may turn late in training; None: all."""
+    box_step: int | None = 10_000
+    """After so many steps what lies outside the box of its segment's first points is removed; None: never."""
+    least_z: float | None = None
+    """Points with less world z are left out at the start, and what has moved there is removed later; None: none."""
+    least_z_start: int = 9000
+    """Step after which it is removed ..."""
+    least_z_every: int = 1000
+    """... each so many steps, from half of them on."""
     rates: PolynomialRates = field(default_factory=PolynomialRates)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.degree < 0 or self.segments < 1:
             raise ValueError(f"got degree {self.degree} and {self.segments} segments; expected at least 0 and 1")
+        if self.least_z_every < 2:
+            raise ValueError(f"least_z_every: got {self.least_z_every}, expected at least 2 steps")
 
     def start(self, points: Points, frames: int, views: int) -> "PolynomialExpert":
         """As the base class says. Each point's time is its Gaussian's centre; a segment that fewer than two points
         were seen in, which have no distance, starts with all of them, centred in its middle."""
         if frames < self.segments:
             raise ValueError(f"segments: got {self.segments} for {frames} frames; give at most one each")
+        points = self._in_front(points)
         first = [round(segment * frames / self.segments) for segment in range(self.segments + 1)]
         bounds = torch.tensor(first, dtype=torch.float64) / frames
         groups = {}
@@ -76,6 +105,25 @@ class PolynomialConfig(ExpertConfig):
         rows = canonical.shapes(self.sh_degree) | motion
         groups = {name: canonical.empty(tensors, name, rows) for name in names}
         return PolynomialExpert(self, groups, torch.zeros(self.segments + 1, dtype=torch.float64))
+
+    def _in_front(self, points: Points) -> Points:
+        if self.least_z is None:
+            return points
+        near = points.means[:, 2] < self.least_z
+        if int((~near).sum()) < 2:
+            raise ValueError(
+                f"least_z: {int(near.sum())} of {len(near)} points have less world z; set it lower, or null"
+            )
+        return Points(points.means[~near], points.colors[~near], points.times[~near])
+
+    def newborn(self, points: Points, among: Float[Tensor, "N 3"]) -> dict[str, Float[Tensor, "..."]]:
+        """Rows for `points` that join late: as large as their distance from the nearest of each other and `among`."""
+        distances = log_nearest_distance(torch.cat([points.means, among]))[: len(points.means), None]
+        rows = self._start_segment(points)
+        return rows | {
+            "log_scales": distances.clamp(*LOG_SCALE_RANGE).repeat(1, 3),
+            "quats": torch.zeros_like(rows["quats"]),  # as published: they turn nothing
+        }
 
     def _start_segment(self, points: Points) -> dict[str, Tensor]:
         rows, times = canonical.start(points, self), points.times
@@ -102,15 +150,19 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         self.register_buffer("bounds", bounds)
 
     def at(self, t: float, view: int | None = None) -> Gaussians:
-        bounds = self.bounds.tolist()
-        segment = max(sum(t >= start for start in bounds[:-1]) - 1, 0)
-        inside = (t - bounds[segment]) / (bounds[segment + 1] - bounds[segment])
+        segment, inside = self.segment(t)
         gaussians = self._segment(self.group(list(self.groups)[segment]), inside)
         if self.config.segments == 1:
             return gaussians
         before = sum(list(self.counts().values())[:segment])
         rows = torch.arange(before, before + len(gaussians), device=gaussians.means.device)
         return replace(gaussians, rows=rows)
+
+    def segment(self, t: float) -> tuple[int, float]:
+        """The number of the segment that `t` lies in, and where in it, in [0, 1]."""
+        bounds = self.bounds.tolist()
+        number = max(sum(t >= start for start in bounds[:-1]) - 1, 0)
+        return number, (t - bounds[number]) / (bounds[number + 1] - bounds[number])
 
     def rates(self) -> list[Rate]:
         rates, found = self.config.rates, []
@@ -137,6 +189,9 @@ class PolynomialExpert(Expert[PolynomialConfig]):
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
         """Nothing is computed from the rows alone."""
 
+    def recipe(self, ground: Ground) -> Recipe:
+        return PolynomialRecipe(self, ground)
+
     def _segment(self, rows: Mapping[str, Tensor], t: float) -> Gaussians:
         """The Gaussians of one segment at `t` in [0, 1] of it."""
         since = t - rows["time_centers"]
@@ -146,10 +201,97 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         path = torch.zeros_like(rows["means"])
         for power in reversed(range(self.config.degree)):
             path = (path + rows["motions"][:, power]) * elapsed
+        rows = self._held(rows)
         gaussians = canonical.activate(rows, self.active_sh_degree, Deltas(means=path, quats=elapsed * rows["omegas"]))
         return replace(gaussians, opacities=gaussians.opacities * fade)
+
+    def _held(self, rows: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The same values; once turns are settled, without a gradient where one is no longer to learn."""
+        quats, omegas, turns = rows["quats"], rows["omegas"], self.config.turns
+        if turns is None or self.step < turns.step or not omegas.requires_grad:
+            return rows
+        turning = (omegas != 0).any(dim=1, keepdim=True)
+        held = {
+            "quats": torch.where(turning, quats.detach(), quats),
+            "omegas": torch.where(turning, omegas, omegas.detach()),
+        }
+        return {**rows, **held}
 
     def _recentred(self, children: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.config.fresh_centers:
             children["time_centers"] = torch.rand_like(children["time_centers"])
         return children
+
+
+class PolynomialRecipe(Recipe):
+    """Guided sampling of new Gaussians, and late in training a few cuts that settle what turns and what is left."""
+
+    def __init__(self, expert: PolynomialExpert, ground: Ground) -> None:
+        self.expert, self.config, self.ground = expert, expert.config, ground
+        self.guided = GuidedSampling(expert.config.guided, ground.views) if expert.config.guided else None
+        self.boxes = {name: _box(expert.group(name)["means"].detach()) for name in expert.groups}
+        self.found: list[tuple[str, Points]] = []
+        """New points for a group, to be added as soon as the step is done."""
+
+    @property
+    def frames(self) -> int:
+        return self.ground.frames
+
+    def stage_start(self, step: int) -> int:
+        return 0
+
+    def attention(self, step: int) -> Attention:
+        return Attention.PICTURE if self.guided is not None and self.guided.watches(step) else Attention.NONE
+
+    def observe(self, seen: Seen) -> None:
+        assert self.guided is not None, "nothing else watches"
+        points = self.guided.observe(seen)
+        if points is not None:
+            number, _ = self.expert.segment(seen.t)
+            self.found.append((list(self.expert.groups)[number], points))
+
+    def edits(self, step: int) -> Iterator[Edit]:
+        while self.found:
+            name, points = self.found.pop()
+            yield Edit(name, added=self.config.newborn(points, self.expert.group(name)["means"].detach()))
+        for name in list(self.expert.groups):
+            group = {key: value.detach() for key, value in self.expert.group(name).items()}
+            if self.config.turns and step == self.config.turns.step:
+                yield Edit(name, rewritten=_settled(group, self.config.turns))
+            means, gone = group["means"], torch.zeros_like(group["time_centers"], dtype=torch.bool)
+            if step == self.config.box_step:
+                gone |= ((means < self.boxes[name][0]) | (means > self.boxes[name][1])).any(1)
+            if self.config.least_z is not None and self._at_least_z(step):
+                gone |= means[:, 2] < self.config.least_z
+            if bool(gone.any()):
+                yield Edit(name, kept=torch.where(~gone)[0])
+
+    def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
+        """It keeps nothing of the rows."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"boxes": self.boxes, "guided": None if self.guided is None else self.guided.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.boxes = {name: box.to(self.boxes[name]) for name, box in state["boxes"].items()}
+        if self.guided is not None:
+            self.guided.load_state_dict(state["guided"])
+
+    def _at_least_z(self, step: int) -> bool:
+        return step >= self.config.least_z_start and step % self.config.least_z_every == self.config.least_z_every // 2
+
+
+def _box(means: Float[Tensor, "N 3"]) -> Float[Tensor, "2 3"]:
+    """Smallest and largest corner of what holds all `means`; of nothing, where there are none."""
+    if not len(means):
+        return means.new_zeros(2, 3)
+    return torch.stack([means.amin(0), means.amax(0)])
+
+
+def _settled(group: Mapping[str, Tensor], config: TurnsConfig) -> dict[str, Float[Tensor, "..."]]:
+    """The rotations once it is settled which Gaussians turn: the others' turning is 0."""
+    largest = group["log_scales"].exp().amax(1)
+    turns = group["motions"][:, :1].abs().sum((1, 2)) > config.least_motion
+    turns &= (config.scales[0] < largest) & (largest < config.scales[1])
+    turns &= torch.sigmoid(group["logit_opacities"]) > config.least_opacity
+    return {"omegas": group["omegas"] * turns[:, None], "quats": group["quats"]}

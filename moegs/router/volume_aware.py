@@ -66,16 +66,15 @@ class VolumeAwareRouter(Router):
     def logits(self, features: Float[Tensor, "E H W 3"], camera: Camera) -> Float[Tensor, "E H W"]:
         """W + network(W_dir, W_time, camera centre, unit ray)."""
         weights = self.network.weights
-        camera = camera.to(features.device)
         if not features.is_cuda:
             from moegs.router.cpu import FusedLogits
 
-            return FusedLogits.apply(features, *weights, camera)  # type: ignore[return-value]
+            return FusedLogits.apply(features, *weights, camera.to("cpu"))  # type: ignore[return-value]
         if not (torch.is_grad_enabled() and (features.requires_grad or weights[0].requires_grad)):
             from moegs.router import cuda
 
-            return cuda.logits(features.detach(), camera, *weights)
-        return features[..., 0] + self.network.answer(features[..., 1:], camera)
+            return cuda.logits(features.detach(), camera, *weights)  # which waits for a camera that is on the GPU
+        return features[..., 0] + self.network.answer(features[..., 1:], camera.to(features.device))
 
 
 def row_counts(tensors: Mapping[str, Tensor]) -> list[int]:

@@ -33,14 +33,23 @@ def ssim(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[
     return _FusedSSIM.apply(image, photo) if fused else _ssim_by_convolution(image, photo)  # type: ignore[return-value]
 
 
+def ssim_map(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W"]:
+    """The structural similarity around each pixel, the mean over its channels."""
+    return _likeness(image, photo).mean((0, 1))
+
+
 def _ssim_by_convolution(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, ""]:
+    return _likeness(image, photo).mean()
+
+
+def _likeness(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, "3 1 H W"]:
     x, y = (picture.permute(2, 0, 1)[:, None] for picture in (image, photo))
     moments = _blur(torch.cat([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments.chunk(5)
     covariance = mean_xy - mean_x * mean_y
     variances = mean_xx - mean_x.square() + mean_yy - mean_y.square()
     likeness = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
-    return (likeness / ((mean_x.square() + mean_y.square() + C1) * (variances + C2))).mean()
+    return likeness / ((mean_x.square() + mean_y.square() + C1) * (variances + C2))
 
 
 def _blur(planes: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:

@@ -12,10 +12,11 @@ from moegs.system import Device
 from moegs.system import device as device_called
 from moegs.training.config import TrainConfig, difference, write
 from moegs.training.events import Event, Preparing, Scored, Skipped, Told
-from moegs.training.loop import OnEvent, Plan, Shuffled, TrainingError, run
+from moegs.training.loop import OnEvent, Plan, TrainingError, run
 from moegs.training.phases import ExpertJob, expert_file, finish, provenance
 from moegs.training.pictures import ExpertPictures
 from moegs.training.routing import RouterTrainee, validation_psnr
+from moegs.training.sampling import Shuffled
 from moegs.training.workers import run_side_by_side
 
 __all__ = ["Event", "TrainConfig", "TrainingError", "train"]
@@ -99,7 +100,7 @@ def _train_router(
         name = f"router-{temperature:g}"
         plan = Plan(settings.router.steps, settings.seed, state_file, settings.save_every)
         trainee = RouterTrainee(name, settings.router, mixture, scene, pictures)
-        seconds += run(trainee, Shuffled(scene.pairs(learned), scene.expect), plan, on_event)
+        seconds += run(trainee, Shuffled(scene.pairs(learned), expect=scene.expect), plan, on_event)
         mixtures[temperature] = mixture
         if held_out:
             psnrs[temperature] = validation_psnr(mixture, scene, held_out)

@@ -1,20 +1,26 @@
-"""One expert alone: photometric loss on a random view at a random time, under density control."""
+"""One expert alone: photometric loss on the pictures that its sampling draws, under density control and its recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from moegs.cameras import Camera
 from moegs.data.scene import Scene
 from moegs.density import DensityConfig, DensityControl
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
+from moegs.experts.recipe import Attention, Edit, Ground, Seen
 from moegs.gaussians import Gaussians
 from moegs.losses import photometric
 from moegs.rasterize import Layer, RenderResult, rasterize
-from moegs.training.loop import Attempt, Trainee, make_optimizer
+from moegs.ssim import ssim, ssim_map
+from moegs.training.loop import Attempt, Trainee, TrainingError, make_optimizer
+from moegs.training.sampling import Sampling, ShuffledConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +31,12 @@ class ExpertTraining:
     expert: AnyExpertConfig
     steps: int = 30000
     density: DensityConfig = field(default_factory=DensityConfig)
+    sampling: Sampling = field(default_factory=ShuffledConfig)
+    """Which pictures come next, and how many a step."""
     ssim_weight: float = 0.2
     """Share of 1 - SSIM in the loss; the rest is L1."""
+    held_ssim: float = 0.0
+    """Added to the loss where the sampling holds a frame: this times (1 - SSIM) / 2."""
     random_background: bool = False
     """Whether each step has a background of its own, so that nothing dark is left empty."""
     optimizer: Literal["adam", "radam"] = "adam"
@@ -38,8 +48,61 @@ class ExpertTraining:
             raise ValueError(f"steps: got {self.steps}, expected at least 1")
         if not 0 <= self.ssim_weight <= 1:
             raise ValueError(f"ssim_weight: got {self.ssim_weight}, expected a share in [0, 1]")
+        if not self.held_ssim >= 0:
+            raise ValueError(f"held_ssim: got {self.held_ssim}, expected 0 or more")
         if not self.extent_scale > 0:
             raise ValueError(f"extent_scale: got {self.extent_scale}, expected a positive number")
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The picture made last, and what it was made of."""
+
+    step: int
+    camera: int
+    frame: int
+    gaussians: Gaussians
+    result: RenderResult
+    photo: Float[Tensor, "H W 3"]
+    features: Float[Tensor, "N 3"] | None
+
+    @cached_property
+    def ssims(self) -> Float[Tensor, "H W"]:
+        return ssim_map(self.result.images[0].detach(), self.photo)
+
+    def carry_back(self) -> Float[Tensor, ""]:
+        """0; its gradient carries the errors of the pixels to the features, along the blending weights.
+
+        All features are 0, so that no other gradient changes.
+        """
+        if self.features is None:
+            return self.photo.new_zeros(())
+        errors = (self.result.images[0].detach() - self.photo).abs().mean(-1)
+        maps = torch.stack([torch.ones_like(errors), errors, self.ssims], dim=-1)
+        return (self.result.features[0] * maps).sum()
+
+    def seen(self, camera: Camera, view: int, t: float, rows: int) -> Seen:
+        """It as a recipe sees it, with all `rows` of the expert."""
+        result, gaussians = self.result, self.gaussians
+        mine = torch.arange(rows, device=result.rows.device) if gaussians.rows is None else gaussians.rows
+        radii = result.radii.new_zeros(rows).index_copy_(0, mine[result.rows], result.radii.amax(1))
+        row_errors = None
+        if self.features is not None:
+            assert self.features.grad is not None, "not carried back"
+            row_errors = self.photo.new_zeros(rows, 3).index_copy_(0, mine, self.features.grad)
+        return Seen(
+            step=self.step,
+            camera=camera,
+            view=view,
+            frame=self.frame,
+            t=t,
+            picture=result.images[0].detach(),
+            photo=self.photo,
+            depths=result.depths[0, ..., 0].detach(),
+            ssims=self.ssims,
+            radii=radii,
+            row_errors=row_errors,
+        )
 
 
 class ExpertTrainee(Trainee):
@@ -50,43 +113,83 @@ class ExpertTrainee(Trainee):
         self.extent = scene.rig.extent * config.extent_scale
         self.views = {camera: view for view, camera in enumerate(scene.rig.train)}
         self.cameras = [camera.to(device) for camera in scene.rig.cameras]
+        self.ground = Ground(scene.rig.timeline.frames, len(self.views), self.extent)
+        self.sampler = config.sampling.start(scene)
         self._take(config.expert.start(scene.points, scene.rig.timeline.frames, len(self.views)))
-        self.rendered: tuple[RenderResult, Gaussians] | None = None
+        self.last: _Last | None = None
 
     def _take(self, expert: Expert) -> None:
         self.expert = self.module = expert.to(self.device)
         self.rates = expert.rates()
         self.optimizer = make_optimizer(expert, self.rates, self.config.optimizer)
-        self.control = DensityControl(expert, self.optimizer, self.config.density, self.extent)
+        self.recipe = expert.recipe(self.ground)
+        self.control = DensityControl(expert, self.optimizer, self.config.density, self.extent, self.recipe)
+        self.sampler.frames = self.recipe.frames
 
     def attempt(self, step: int, camera: int, frame: int) -> Attempt:
-        expert = self.expert
+        expert, config = self.expert, self.config
         expert.begin_step(step)
         gaussians = expert.at(self.scene.rig.timeline.t(frame), self.views[camera])
-        background = torch.rand(3).to(self.device) if self.config.random_background else expert.background
-        layer = Layer(gaussians, lowpass=expert.lowpass, near=expert.near, far=expert.far, background=background)
+        background = torch.rand(3).to(self.device) if config.random_background else expert.background
+        attention = self.recipe.attention(step)
+        features = gaussians.means.new_zeros(len(gaussians), 3) if attention is Attention.ROWS else None
+        if features is not None:
+            features.requires_grad_()
+        layer = Layer(
+            gaussians, features, lowpass=expert.lowpass, near=expert.near, far=expert.far, background=background
+        )
         result = rasterize([layer], self.cameras[camera])
         result.means2d.retain_grad()
-        self.rendered = result, gaussians
         photo = self.scene.photo(camera, frame, self.device)
-        loss = photometric(result.images[0], photo, self.config.ssim_weight) + expert.penalty()
-        return Attempt(loss, result.images[0], photo)
+        picture = result.images[0]
+        loss = photometric(picture, photo, config.ssim_weight) + expert.penalty() + self.control.penalty()
+        if self.sampler.held and config.held_ssim:
+            loss = loss + config.held_ssim * (1 - ssim(picture, photo)) / 2
+        self.last = _Last(step, camera, frame, gaussians, result, photo, features)
+        if attention is not Attention.NONE:
+            loss = loss + self.last.carry_back()
+        return Attempt(loss, picture, photo)
 
     def after_backward(self) -> None:
-        assert self.rendered is not None, "no attempt was made"
-        result, gaussians = self.rendered
-        self.control.observe(result, gaussians.rows)
+        last = self.last
+        assert last is not None, "no attempt was made"
+        self.control.observe(last.result, last.gaussians.rows)
+        if self.recipe.attention(last.step) is not Attention.NONE:
+            t = self.scene.rig.timeline.t(last.frame)
+            seen = last.seen(self.cameras[last.camera], self.views[last.camera], t, len(self.expert))
+            self.recipe.observe(seen)
+        if self.sampler.listens:
+            error = (last.result.images[0].detach() - last.photo).abs().mean()
+            self.sampler.note(last.camera, last.frame, float(error))
 
     def after_step(self, step: int) -> None:
-        self.rendered = None
-        self.control.after_step(step)
+        self.last = None
+        for edit in self.recipe.edits(step):
+            self._check(edit, step)
+            self.control.revise(edit)
+        stage = self.recipe.stage_start(step)
+        self.control.after_step(step - stage)
+        self.sampler.frames = self.recipe.frames
+
+    def _check(self, edit: Edit, step: int) -> None:
+        for name, values in {**edit.rewritten, **edit.added}.items():
+            if not bool(values.isfinite().all()):
+                raise TrainingError(
+                    f"{self.name}: the recipe's new values of 'groups.{edit.group}.{name}' are not finite at step "
+                    f"{step}; lower the rates, or set the part that made them to null"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         # A resumed expert has computed nothing from its rows yet: to go on alike, neither may this one have.
         self.expert.rows_changed(
             {name: torch.arange(n, device=self.device) for name, n in self.expert.counts().items()}
         )
-        return {"expert": self.expert.state_dict(), "step": self.expert.step, "control": self.control.state_dict()}
+        return {
+            "expert": self.expert.state_dict(),
+            "step": self.expert.step,
+            "control": self.control.state_dict(),
+            "recipe": self.recipe.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         tensors: dict[str, Tensor] = state["expert"]
@@ -95,6 +198,8 @@ class ExpertTrainee(Trainee):
         expert.begin_step(state["step"])
         self._take(expert)
         self.control.load_state_dict(state["control"])
+        self.recipe.load_state_dict(state["recipe"])
+        self.sampler.frames = self.recipe.frames
 
     @property
     def gaussians(self) -> int:

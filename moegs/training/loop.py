@@ -17,6 +17,7 @@ from torch.optim import Adam, Optimizer, RAdam
 from moegs.experts.base import Rate
 from moegs.files import replacing
 from moegs.training.events import Event, Progress, Resumed
+from moegs.training.sampling import Sampler
 
 OnEvent = Callable[[Event], None]
 
@@ -94,32 +95,6 @@ def make_optimizer(module: nn.Module, rates: Sequence[Rate], kind: str) -> Optim
     return Adam(groups, eps=1e-15, fused=True)
 
 
-AHEAD = 4
-"""How many photos the data are told of before they are asked for."""
-
-
-class Shuffled:
-    """Pairs of camera and frame, each once in a random order, then again in another."""
-
-    def __init__(
-        self,
-        pairs: Sequence[tuple[int, int]],
-        expect: Callable[[Sequence[tuple[int, int]]], None] = lambda pairs: None,
-    ) -> None:
-        self.pairs, self.expect = pairs, expect
-        """`expect` hears which pairs come next."""
-        self.order = torch.empty(0, dtype=torch.long)
-        self.place = 0
-
-    def draw(self) -> tuple[int, int]:
-        """The next camera and frame; the order comes from torch's global generator."""
-        if self.place == len(self.order):
-            self.order, self.place = torch.randperm(len(self.pairs)), 0
-        self.expect([self.pairs[number] for number in self.order[self.place : self.place + AHEAD].tolist()])
-        self.place += 1
-        return self.pairs[int(self.order[self.place - 1])]
-
-
 @dataclass(frozen=True)
 class Plan:
     """How long and from where a loop trains."""
@@ -132,7 +107,7 @@ class Plan:
     """Steps between two states."""
 
 
-def run(trainee: Trainee, draws: Shuffled, plan: Plan, on_event: OnEvent) -> float:
+def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> float:
     """Trains to the end of `plan`; the seconds that all sittings took.
 
     On a CPU, a run that is killed and started again gives the same result as one that was not. Raises TrainingError
@@ -145,7 +120,7 @@ def run(trainee: Trainee, draws: Shuffled, plan: Plan, on_event: OnEvent) -> flo
             on_event(Resumed(trainee.name, step))
         meter = _Meter(trainee, plan.steps, before, on_event)
         while step < plan.steps:
-            loss, psnr = _one_step(trainee, step, *draws.draw())
+            loss, psnr = _one_step(trainee, step, draws.draw(step))
             step += 1
             meter.note(step, loss, psnr)
             if step % plan.save_every == 0 or step == plan.steps:
@@ -153,26 +128,42 @@ def run(trainee: Trainee, draws: Shuffled, plan: Plan, on_event: OnEvent) -> flo
         return meter.seconds
 
 
-def _one_step(trainee: Trainee, step: int, camera: int, frame: int) -> tuple[float, float]:
+def _one_step(trainee: Trainee, step: int, pictures: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """One step on the mean loss of `pictures`; that mean, and their PSNR."""
     for settings, rate in zip(trainee.optimizer.param_groups, trainee.rates, strict=True):
         settings["lr"] = rate.at(step, trainee.extent)
-    attempt = trainee.attempt(step, camera, frame)
-    loss = attempt.loss.item()
-    if not math.isfinite(loss):
-        raise TrainingError(f"{trainee.name}: the loss became {loss} at step {step}{_broken(trainee)}; lower the rates")
     trainee.optimizer.zero_grad()
-    attempt.loss.backward()
-    _check_gradients(trainee, step)
-    trainee.after_backward()
+    losses, errors = [], []
+    for camera, frame in pictures:
+        attempt = trainee.attempt(step, camera, frame)
+        losses.append(attempt.loss.item())
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"{trainee.name}: the loss became {losses[-1]} at step {step}{_broken(trainee)}; lower the rates"
+            )
+        attempt.loss.backward()
+        _check_gradients(trainee, step)
+        trainee.after_backward()
+        errors.append((attempt.picture.detach().clamp(0, 1) - attempt.photo).square_().mean().item())
+    if len(pictures) > 1:
+        for parameter in trainee.module.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= len(pictures)
     trainee.optimizer.step()
     trainee.after_step(step + 1)
-    error = (attempt.picture.detach().clamp(0, 1) - attempt.photo).square_().mean()
-    return loss, -10 * math.log10(max(error.item(), 1e-10))
+    mean = sum(errors) / len(errors)
+    return sum(losses) / len(losses), -10 * math.log10(max(mean, 1e-10))
 
 
 def _broken(trainee: Trainee) -> str:
-    names = [name for name, parameter in trainee.module.named_parameters() if not bool(parameter.isfinite().all())]
-    return f" and '{names[0]}' is not finite" if names else ""
+    name = _not_finite(trainee.module)
+    return f" and '{name}' is not finite" if name else ""
+
+
+def _not_finite(module: nn.Module) -> str | None:
+    """The name of the first parameter that holds a NaN or infinity."""
+    names = (name for name, parameter in module.named_parameters() if not bool(parameter.isfinite().all()))
+    return next(names, None)
 
 
 def _check_gradients(trainee: Trainee, step: int) -> None:
@@ -186,21 +177,23 @@ def _check_gradients(trainee: Trainee, step: int) -> None:
             )
 
 
-def _put_down(trainee: Trainee, draws: Shuffled, step: int, seconds: float, path: Path) -> None:
+def _put_down(trainee: Trainee, draws: Sampler, step: int, seconds: float, path: Path) -> None:
+    broken = _not_finite(trainee.module)
+    if broken:  # what is not finite is not drawn, so no loss tells of it
+        raise TrainingError(f"{trainee.name}: '{broken}' is not finite at step {step}; lower its rate")
     contents = {
         "step": step,
         "seconds": seconds,
         "trainee": trainee.state_dict(),
         "optimizer": trainee.optimizer.state_dict(),
-        "order": draws.order,
-        "place": draws.place,
+        "draws": draws.state_dict(),
         "random": torch.get_rng_state(),
     }
     with replacing(path) as temporary:
         torch.save(contents, temporary)
 
 
-def _take_up(trainee: Trainee, draws: Shuffled, path: Path) -> tuple[int, float]:
+def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
     try:
@@ -209,7 +202,7 @@ def _take_up(trainee: Trainee, draws: Shuffled, path: Path) -> tuple[int, float]
         raise TrainingError(f"{path}: not a training state of moegs; remove it to start {trainee.name} anew") from None
     trainee.load_state_dict(state["trainee"])
     trainee.optimizer.load_state_dict(state["optimizer"])
-    draws.order, draws.place = state["order"], state["place"]
+    draws.load_state_dict(state["draws"])
     torch.set_rng_state(state["random"])
     return state["step"], state["seconds"]
 

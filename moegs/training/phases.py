@@ -15,7 +15,7 @@ from moegs.mixture import Mixture
 from moegs.training.config import TrainConfig
 from moegs.training.events import Saved, Scored
 from moegs.training.experts import ExpertTrainee, ExpertTraining
-from moegs.training.loop import OnEvent, Plan, Shuffled, run
+from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTraining
 
 
@@ -43,7 +43,7 @@ class ExpertJob:
             torch.manual_seed(seed)
             trainee = ExpertTrainee(expert, scene, self.device)
         plan = Plan(expert.steps, seed, self.path.with_suffix(".state.pt"), self.settings.save_every)
-        seconds = run(trainee, Shuffled(scene.pairs(scene.rig.train), scene.expect), plan, on_event)
+        seconds = run(trainee, trainee.sampler, plan, on_event)
         trainee.expert.begin_step(expert.steps)
         mixture = Mixture([expert.name], [trainee.expert], None, scene.rig).requires_grad_(False)
         finish(expert.name, mixture, scene, self.path, provenance(self.settings, expert, seconds), on_event)
