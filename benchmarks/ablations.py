@@ -17,7 +17,7 @@ from pathlib import Path
 
 from moegs import checkpoint, config
 from moegs.data import DataConfig, load_scene
-from moegs.training import TrainConfig, TrainingError, train
+from moegs.training import Sitting, TrainConfig, TrainingError, train
 from moegs.training.loop import OnEvent
 from moegs.training.progress import show
 from moegs.training.workers import run_side_by_side
@@ -98,7 +98,7 @@ class Run:
         folder = self.out.with_suffix(".runs") / name
         found: dict[str, object] = {}
         try:
-            done = checkpoint.load(train(settings(row), HERE, folder))
+            done = checkpoint.load(train(settings(row), HERE, folder, sitting=Sitting(resume=True)))
             score = done.scores["mixture"]
             found = {"psnr": score["psnr"], "ssim": score["ssim"], "gaussians": len(done.mixture.members[0])}
             found["seconds"] = round(done.provenance["seconds"], 1)

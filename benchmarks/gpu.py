@@ -115,7 +115,7 @@ def training_step(kind: str, steps: int = 40) -> float:
     scene = Scene(rig, SamePhoto(photo), made.room(100_000, 0))
     expert = KINDS[kind](sh_degree_interval=0)
     trainee = ExpertTrainee(
-        ExpertTraining(name=kind, expert=expert, density=DensityConfig(stop=0)), scene, torch.device("cuda")
+        ExpertTraining(name=kind, expert=expert, density=DensityConfig(stop=1)), scene, torch.device("cuda")
     )
     taken = []
     for step in range(steps):

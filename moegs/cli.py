@@ -17,7 +17,9 @@ from moegs import checkpoint, demo, evaluation, export, reports, rivals, system,
 from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
+from moegs.runs import RunFolder
 from moegs.system import Device
+from moegs.training import Sitting
 
 app = SubcommandApp()
 
@@ -213,33 +215,51 @@ def evaluate(
 
 @app.command
 def train(
-    config: Positional[Annotated[Path, arg(metavar="CONFIG")]],
+    configs: Positional[Annotated[tuple[Path, ...], arg(metavar="CONFIG...")]],
     /,
     out: Path,
     set: tuple[str, ...] = (),
+    budget: float = 1.0,
+    ray: Annotated[tuple[str, ...] | None, arg(metavar="[ADDRESS]")] = None,
+    sitting: OmitArgPrefixes[Sitting] = Sitting(),
     cache_dir: Path | None = None,
-    device: Device = "auto",
 ) -> None:
-    """Train the mixture that CONFIG (YAML) describes into the folder OUT; run it again to go on where it stopped.
+    """Train the mixture that CONFIG (YAML) describes into the folder OUT: the experts one by one, then the router.
+
+    With several configurations, each trains into a folder of its name in OUT.
 
     Args:
-        config: A training configuration, such as configs/demo.yaml.
+        configs: Training configurations, such as configs/demo.yaml.
         out: The run's folder: configuration, one checkpoint per expert, and mixture.pt at the end.
-        set: Changes to the configuration, as key=value: --set router.steps=500 seed=1.
+        set: Changes to the configurations, as key=value: --set router.steps=500 seed=1.
+        budget: A share of the full training, such as 0.2: scales the steps of every schedule, the router's too.
+        ray: Make each expert a task of the Ray cluster at ADDRESS, or of one started here; needs the extra [ray].
         cache_dir: Where decoded frames and found points stay, in place of the user's cache folder.
-        device: Where to compute.
     """
-    from moegs import config as configs
-    from moegs.training import TrainConfig
-    from moegs.training import train as run
+    from moegs import config as files
+    from moegs.schedules import scaled
+    from moegs.training import TrainConfig, cluster, train_here
     from moegs.training.progress import show
 
-    settings = configs.load(TrainConfig, config, set)
-    if cache_dir is not None:
-        settings = replace(settings, data=replace(settings.data, cache_dir=cache_dir.absolute()))
+    places = [out] if len(configs) == 1 else [out / path.stem for path in configs]
+    runs = {
+        place: scaled(files.load(TrainConfig, path, set), budget).resolved(path.parent, cache_dir)
+        for place, path in zip(places, configs, strict=True)
+    }
+    if not runs:
+        raise ValueError("train: no configuration; give one such as configs/demo.yaml")
+    if len(runs) < len(configs):
+        raise ValueError(f"train: {len(configs)} configurations, but {len(runs)} names; give each its own")
+    if ray is not None and len(ray) > 1:
+        raise ValueError(f"--ray {' '.join(ray)}: give one address at most, and CONFIG before it")
     with show() as on_event:
-        written = run(settings, config.parent, out, on_event, device)
-    print(f"{written}: look at it with: moegs-view {written}")
+        if ray is None:
+            train_here(runs, on_event, sitting)
+        else:
+            cluster.train_all(runs, next(iter(ray), None), on_event, sitting)
+    for place in places:
+        made = RunFolder(place).mixture
+        print(f"{made}: look at it with: moegs-view {made}" if made.exists() else f"{place}: --resume goes on")
 
 
 def main() -> None:

@@ -27,3 +27,13 @@ def tiny(tmp_path: Path) -> Path:
     import recordings  # here: its video encoder is not on every GPU machine
 
     return recordings.write_folders(tmp_path / "tiny")
+
+
+@pytest.fixture
+def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
+    import stamps
+
+    from moegs.training import phases
+
+    monkeypatch.setattr(phases, "load_scene", lambda data, **_: stamps.scene())

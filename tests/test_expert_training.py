@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import CPU, FRAMES, KINDS, Pictures, plan, ring, settings, stop_after, training
+from stamps import FRAMES, KINDS, KilledError, Pictures, plan, ring, settings, stop_after, training
 from torch.testing import assert_close
 
-import moegs.training
 from moegs import checkpoint
 from moegs.data.scene import Rig, Scene
 from moegs.density import DensityConfig
@@ -23,12 +22,13 @@ from moegs.experts.recipe import Attention, Edit, Recipe
 from moegs.gaussians import Points
 from moegs.rasterize import Layer, rasterize
 from moegs.timeline import Timeline
-from moegs.training import TrainingError, phases, train
+from moegs.training import Sitting, TrainingError, phases, train
 from moegs.training.events import Resumed
 from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.loop import run
 from moegs.training.sampling import LossGuidedConfig, OneFrameConfig, ShuffledConfig
 
+CPU = torch.device("cpu")
 GUIDED = GuidedConfig(start=3, cameras=2, judged_below=1.0, added_below=1.0, apart=0, patch=2, share=0.5, quantile=0.2)
 DENSITY = DensityConfig(start=0, every=4, stop=30, gradient=1e-5, limit=80)
 
@@ -97,7 +97,6 @@ def scene() -> Scene:
 @pytest.fixture(autouse=True)
 def _scene_without_a_folder(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(phases, "load_scene", lambda data, **options: scene)
-    monkeypatch.setattr(moegs.training, "load_scene", lambda data, **options: scene)
 
 
 def trained(kind: str, scene: Scene, folder: Path, steps: int = 16) -> ExpertTrainee:
@@ -114,10 +113,10 @@ def test_a_killed_run_goes_on_to_the_same_result(kind: str, kill: int, tmp_path:
     train(config, tmp_path, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(kill, patch)
-        with pytest.raises(Exception, match="^$"):
+        with pytest.raises(KilledError):
             train(config, tmp_path, tmp_path / "killed")
     heard = []
-    train(config, tmp_path, tmp_path / "killed", heard.append)
+    train(config, tmp_path, tmp_path / "killed", heard.append, Sitting(resume=True))
     assert Resumed(kind, kill // 5 * 5) in heard
     ours, theirs = (checkpoint.load(tmp_path / name / "mixture.pt").mixture for name in ("whole", "killed"))
     for (name, a), (_, b) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):

@@ -15,7 +15,9 @@ from moegs import demo
 from viewer.origin import is_loopback
 
 if TYPE_CHECKING:
+    from moegs.checkpoint import Checkpoint
     from viewer.app import App
+    from viewer.follower import Follower
     from viewer.page import Page
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -28,6 +30,8 @@ def view(
     host: str = "127.0.0.1",
     port: int = 8080,
     device: Device = "auto",
+    watch: Path | None = None,
+    phase: str | None = None,
 ) -> None:
     """Look at a trained mixture in the browser: move through the scene, scrub time, mute experts, see the router.
 
@@ -36,14 +40,20 @@ def view(
         host: The address to listen at. Other than 127.0.0.1 it lets everybody in who can reach this machine.
         port: The port to listen at; the next free one if it is taken.
         device: Where to compute.
+        watch: Instead of CKPT, the folder of a training run (its --out), begun or not: shows how it stands, live.
+        phase: With --watch, the expert to see while it trains; the first that is under way when left out.
     """
+    if checkpoint is not None and watch is not None:
+        raise ValueError(f"{checkpoint}, --watch {watch}: give one of them")
+    if phase is not None and watch is None:
+        raise ValueError(f"--phase {phase}: needs --watch RUN")
     path = demo.path() if checkpoint is None else checkpoint
     from viewer.page import Page
 
     # A tab may close between a look whether it is there and a message to it: no news to anybody.
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
-    show = _Show(path, device, page)
+    show = _Show(path if watch is None else watch, device, page, watch is not None, phase)
     try:
         show.start()
         _tell_address(page, port)
@@ -64,27 +74,53 @@ def view(
 class _Show(threading.Thread):
     """Loads the mixture and opens the sessions, so that Ctrl-C is heard meanwhile."""
 
-    def __init__(self, path: Path, device: Device, page: "Page") -> None:
+    def __init__(self, path: Path, device: Device, page: "Page", watched: bool, phase: str | None) -> None:
+        """Of the checkpoint at `path`, or of what the run there that is `watched` makes of it."""
         super().__init__(daemon=True, name="moegs-load")
         self.ready = threading.Event()
         self.error: Exception | None = None
         self._path, self._page = path, page
         self._device: Device = device
+        self._watched, self._phase = watched, phase
         self._app: App | None = None
+        self._follower: Follower | None = None
 
     def run(self) -> None:
         try:
             from viewer import app  # brings torch: some seconds
 
-            loaded = app.load(self._path, self._device, self._page)
+            path, loaded = self._load()
             self._app = app.App(self._page, loaded.mixture, self._path.stem)
-            print(app.summary(self._path, loaded), flush=True)
+            print(app.summary(path, loaded), flush=True)
+            if self._follower is not None:
+                self._follower.follow(self._app.show, self._app.tell)
         except Exception as error:
             self.error = error
         self.ready.set()
 
+    def _load(self) -> "tuple[Path, Checkpoint]":
+        from viewer import app
+
+        if not self._watched:
+            return self._path, app.load(self._path, self._device, self._page)
+        from viewer.follower import Follower
+
+        self._follower = Follower(self._path, self._device, self._phase)
+        while True:
+            path = self._follower.first(self._page.say)
+            try:
+                return path, app.load(path, self._device, self._page)
+            except ValueError:
+                if path.exists():  # else what is finished has just taken the place of a snapshot
+                    raise
+
     def close(self) -> bool:
         """Ends the sessions; whether no thread is left that computes."""
+        if self._follower is not None:
+            self._follower.close()
+            for thread in (self, self._follower):
+                if thread.is_alive():
+                    thread.join(1.0)
         return not self.is_alive() and (self._app is None or self._app.close())
 
 

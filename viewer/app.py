@@ -42,6 +42,22 @@ class App:
             thread.join(PATIENCE / len(threads))
         return not any(thread.is_alive() for thread in threads)
 
+    def show(self, mixture: Mixture) -> None:
+        """Puts `mixture`, a later state of the same training, in the place of the one that is shown."""
+        with self._lock:
+            self._studio.mixture = mixture
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.renew()
+
+    def tell(self, note: str) -> None:
+        """Shows `note`, a line of HTML, in all tabs."""
+        with self._lock:
+            self._studio.note = note
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.show_note()
+
     def _join(self, client: viser.ClientHandle) -> None:
         with self._lock:
             if client.client_id not in self._sessions:

@@ -48,6 +48,7 @@ class Panel:
         self._bound: list[tuple[Any, Callable[[ViewState], Any]]] = []
         self._sometimes: list[tuple[Any, Callable[[ViewState], bool]]] = []
         gui = self._gui
+        self._note = gui.add_html("", visible=False)
         self._banner = gui.add_html("", visible=False)
         self._statistics = gui.add_html(status("Drawing the first picture"))
         with gui.add_folder("Time"):
@@ -70,6 +71,14 @@ class Panel:
             handle = gui.add_command(command.label, hotkey=command.hotkey, modifier=command.modifier)
             handle.on_trigger(self._triggered(command.change))
 
+    def renew(self, mixture: Mixture, state: ViewState) -> bool:
+        """Shows `mixture` in place of an earlier one; False when it has other experts and needs another panel."""
+        if mixture.names != self._mixture.names:
+            return False
+        self._mixture = mixture
+        self.sync(state)
+        return True
+
     def sync(self, state: ViewState) -> None:
         """Brings every widget to `state`."""
         playing = state.playback.playing
@@ -90,6 +99,11 @@ class Panel:
         _set(self._clock, markup.clock(state, frame))
         if state.playback.playing:  # else the slider leads, and the picture may be a little behind it
             self._slider.value = round(frame)
+
+    def show_note(self, html: str) -> None:
+        """A line above everything; none where it is empty."""
+        _set(self._note, html)
+        self._note.visible = bool(html)
 
     def show_statistics(self, html: str) -> None:
         _set(self._statistics, html)

@@ -10,7 +10,7 @@ import viser
 from moegs import probe, views
 from moegs.cameras import Camera
 from moegs.views import Shot
-from viewer import exports, markup
+from viewer import exports, frustums, markup
 from viewer.controls import cameras
 from viewer.darkroom import Darkroom
 from viewer.exports import Video
@@ -49,14 +49,14 @@ class Session:
         self._told = 0.0
         self._settled = False
         self._failed = False
+        self._renewals = self._ordered = 0
         self._state = ViewState.of(studio.mixture)
         self._pose: Pose | None = None
         self._worker = Worker(self, studio.draw)
         hold(client, "Drawing the first picture")
-        actions = Actions(self.change, self.fly, self.home, self.record, self.photograph, self.cancel)
-        self._panel = Panel(client, studio.mixture, self._state, actions)
-        self._darkroom = Darkroom(client, studio, self._panel.show_progress)
-        self._frustums = self._add_frustums()
+        self._panel = self._new_panel()
+        self._darkroom = Darkroom(client, studio, lambda progress: self._panel.show_progress(progress))
+        self._frustums = frustums.add(client, self._stage, cameras(studio.mixture))
         self._client.camera.up_direction = self._stage.up
         self.home()
         client.camera.on_update(self._camera_moved)
@@ -92,6 +92,23 @@ class Session:
                 frustum.visible = state.frustums and (state.flight is None or state.flight.number != number)
         self._worker.wake()
 
+    def renew(self) -> None:
+        """Takes up the studio's new mixture; the camera, the time and what was chosen stay where it has them."""
+        mixture = self._studio.mixture
+        with self._lock:
+            self._renewals += 1
+            self._version += 1
+            if not self._panel.renew(mixture, self._state):
+                self._state = self._state.carried_to(mixture)
+                self._client.gui.reset()
+                self._panel = self._new_panel()
+        self._worker.wake()
+
+    def show_note(self) -> None:
+        """Shows the studio's line."""
+        with self._lock:
+            self._panel.show_note(self._studio.note)
+
     def fly(self, number: int | None) -> None:
         """Looks through camera `number` of the data set; None: the mouse leads from here."""
         if number is None:
@@ -118,7 +135,7 @@ class Session:
         with self._lock:
             if self._state.playback.ended(now):
                 self.change(lambda state, now: replace(state, playback=state.playback.pause(now)))
-            state, version = self._state, self._version
+            state, version, self._ordered = self._state, self._version, self._renewals
             width, height = self._canvas()
             if self._pose is None or width < 1 or height < 1:
                 return None
@@ -131,6 +148,8 @@ class Session:
         """Sends `frame` and what belongs to it, and waits until the browser has it."""
         if self._gone():
             raise Closed
+        if self._ordered < self._renewals:  # drawn of a mixture that is no longer shown
+            return
         asked = frame.order.shot.camera
         if (asked.width, asked.height) != self._canvas():
             return  # it would be squeezed: the canvas has changed since, and a picture of its new size is next
@@ -160,6 +179,8 @@ class Session:
 
     def fail(self, error: Exception) -> None:
         """Shows in the page why there is no new picture; the last good one stays."""
+        if self._ordered < self._renewals:  # what was ordered is no longer there to be drawn
+            return
         self._failed = True
         if not self._gone():
             self._panel.show_error(error)
@@ -177,6 +198,12 @@ class Session:
     def cancel(self) -> None:
         """Stops the video in the making."""
         self._darkroom.cancel()
+
+    def _new_panel(self) -> Panel:
+        actions = Actions(self.change, self.fly, self.home, self.record, self.photograph, self.cancel)
+        panel = Panel(self._client, self._studio.mixture, self._state, actions)
+        panel.show_note(self._studio.note)
+        return panel
 
     def _canvas(self) -> tuple[int, int]:
         camera = self._client.camera
@@ -259,23 +286,3 @@ class Session:
 
     def _gone(self) -> bool:
         return self._client.client_id not in self._studio.clients()
-
-    def _add_frustums(self) -> dict[int, viser.CameraFrustumHandle]:
-        """The data set's cameras in the scene by their number, unseen at first."""
-        rig, found = self._studio.mixture.rig, {}
-        for label, number in cameras(self._studio.mixture).items():
-            camera = rig.cameras[number]
-            pose = self._stage.pose(camera)
-            found[number] = self._client.scene.add_camera_frustum(
-                f"/cameras/{number}",
-                pose.fov,
-                camera.width / camera.height,
-                scale=0.1,
-                thickness=1.5,
-                thickness_units="screen",
-                color=(230, 159, 0) if label.startswith("test") else (150, 150, 150),
-                position=pose.position,
-                wxyz=self._stage.wxyz(camera),
-                visible=False,
-            )
-        return found

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from moegs import views
 from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
@@ -66,6 +67,12 @@ class ViewState:
         """Where a tab starts."""
         none = (False,) * len(mixture.names)
         return ViewState(Playback(mixture.rig.timeline), muted=none, soloed=none)
+
+    def carried_to(self, mixture: Mixture) -> "ViewState":
+        """The same for `mixture`, with other experts of the same scene: none is muted, the view stays if it can."""
+        view = self.view if self.view in views.ids(mixture) else "rgb"
+        none = (False,) * len(mixture.names)
+        return replace(self, view=view, muted=none, soloed=none)
 
     @property
     def timeline(self) -> Timeline:

@@ -16,6 +16,8 @@ class Studio:
         """What exported files are called by first."""
         self.clients = clients
         """The numbers of the tabs that are open."""
+        self.note = ""
+        """A line for every tab: how the training stands that is being watched; empty where none is."""
         self._turns = Turns()
 
     def draw(self, shot: Shot) -> Drawing:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from moegs.schedules import Interval, Steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class McmcConfig:
@@ -26,11 +28,11 @@ class McmcConfig:
 class DensityConfig:
     """The defaults are those of 3D Gaussian Splatting, but for the opacity reset; steps count from the stage."""
 
-    start: int = 500
+    start: Steps = 500
     """First step after which anything may change."""
-    stop: int = 15000
+    stop: Steps = 15000
     """From this step on nothing changes any more."""
-    every: int = 100
+    every: Interval = 100
     """Steps between two rounds."""
     gradient: float = 2e-4
     """A Gaussian grows when its mean positional gradient exceeds this; normalised device coordinates."""
@@ -58,11 +60,11 @@ class DensityConfig:
     """Gaussians whose largest scale exceeds this are removed; times the scene's extent; None: none."""
     prune_above: int = 0
     """Nothing is removed while there are this many Gaussians or fewer."""
-    prune_stop: int | None = None
+    prune_stop: Steps | None = None
     """From this step on nothing is removed; None: `stop`."""
     prune_while_growing: bool = True
     """Whether the rounds that add Gaussians remove some too."""
-    reset_every: int | None = None
+    reset_every: Interval | None = None
     """Steps between two opacity resets; None: never."""
     reset_opacity: float = 0.01
     """What a reset lowers opacities to."""

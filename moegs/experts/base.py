@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from moegs import harmonics
 from moegs.experts.recipe import Ground, Recipe
 from moegs.gaussians import Gaussians, LowPass, Points
+from moegs.schedules import Steps
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Decay:
     start: float
     end: float | None = None
     """None: constant."""
-    steps: int = 1
+    steps: Steps = 1
     """After which `end` is reached."""
 
     def __post_init__(self) -> None:
@@ -68,7 +69,7 @@ class ExpertConfig(ABC):
     kind: str
     sh_degree: int = 3
     """Of the colour's spherical harmonics, 0 to 3."""
-    sh_degree_interval: int = 1000
+    sh_degree_interval: Steps = 1000
     """Steps after which the next degree joins in training; 0: all from the start."""
     lowpass: LowPass = LowPass()
     near: float = 0.01

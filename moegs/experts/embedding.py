@@ -18,6 +18,7 @@ from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.heads import Heads, HeadsConfig
 from moegs.experts.recipe import Ground, Plain, Recipe
 from moegs.gaussians import Gaussians, Points
+from moegs.schedules import Steps
 
 NEIGHBOUR_SHARPNESS = 2000.0
 """How fast two Gaussians stop being neighbours: exp(-2000 d^2), d in world units."""
@@ -49,16 +50,16 @@ class EmbeddingConfig(ExpertConfig):
     """Times in the table."""
     coarse_rows: int = 30
     """Times that the coarse network tells apart, and the fine one at the start."""
-    fine_steps: int = 10_000
+    fine_steps: Steps = 10_000
     """Steps in which the rows of the fine network grow to all of them; 0: all from the start."""
     table_spread: float = 0.01 / 16
     """Standard deviation of the table at the start."""
-    motion_steps: int = 1000
+    motion_steps: Steps = 1000
     """Steps in which the deltas of position and rotation grow from nothing; 0: at once. Scale and opacity have this
     ramp as well as their own."""
-    shape_start: int = 5000
+    shape_start: Steps = 5000
     """Step from which those of scale, opacity and colour grow too."""
-    shape_steps: int = 1000
+    shape_steps: Steps = 1000
     """Steps in which they do; 0: at once, at step 0."""
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     rates: EmbeddingRates = field(default_factory=EmbeddingRates)

@@ -12,6 +12,7 @@ from moegs.experts.base import Expert
 from moegs.experts.keys import LONGEST_FADE, Keys, continued
 from moegs.experts.recipe import Attention, Edit, Ground, Recipe, Seen, due
 from moegs.experts.row_errors import RowErrors
+from moegs.schedules import Interval, Steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,9 @@ class GrowthConfig:
     """Frames at the start."""
     more: int = 10
     """Frames that join at a time."""
-    start: int = 500
+    start: Steps = 500
     """Step after which they may."""
-    every: int = 400
+    every: Interval = 400
     """Steps between two times."""
 
     def __post_init__(self) -> None:
@@ -36,13 +37,13 @@ class GrowthConfig:
 class PromotionConfig:
     """Static Gaussians that drift most become dynamic ones."""
 
-    start: int = 500
+    start: Steps = 500
     """Step after which they may."""
-    delay: int = 100
+    delay: Steps = 100
     """Steps from each growth to a second promotion; the first is as soon as a new frame was seen."""
-    every: int = 3980
+    every: Interval = 3980
     """Steps between two promotions in the interval that is learnt worst."""
-    stop: int = 30_000
+    stop: Steps = 30_000
     """Step from which there is none of these."""
     quantile: float = 0.98
     """Of those in sight, the share that stays: by displacement over squared distance from the camera."""
@@ -58,11 +59,11 @@ class PromotionConfig:
 class TidyingConfig:
     """Gaussians with large errors, out of sight or of no size are removed; fades are kept inside the clip."""
 
-    stop: int = 30_000
+    stop: Steps = 30_000
     """From this step on nothing is watched or removed any more."""
-    every: int = 300
+    every: Interval = 300
     """Steps over which errors are averaged."""
-    errors_start: int = 20_000
+    errors_start: Steps = 20_000
     """Step after which errors count."""
     errors_rounds: int = 5
     """They count in each so manieth average."""
@@ -70,13 +71,13 @@ class TidyingConfig:
     """A Gaussian goes below this mean similarity of the pixels that it shows in ..."""
     most_l1: float = 0.08
     """... or above this mean photo error."""
-    sight_start: int = 6000
+    sight_start: Steps = 6000
     """Step after which, once an epoch, those never well seen go, and those that were seen too small."""
     least_radius: float = 5.0
     """Pixels."""
-    fades_every: int = 1200
+    fades_every: Interval = 1200
     """Steps between two adjustments of fades at the ends of the clip: they get twice as long."""
-    fades_stop: int = 27_000
+    fades_stop: Steps = 27_000
     """From this step on there is none."""
 
     def __post_init__(self) -> None:

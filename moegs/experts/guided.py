@@ -11,15 +11,16 @@ from torch.nn.functional import pad
 
 from moegs.experts.recipe import Seen
 from moegs.gaussians import Points
+from moegs.schedules import Interval, Steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedConfig:
     """When and where; the defaults are the published ones."""
 
-    start: int = 1600
+    start: Steps = 1600
     """Step from which each training camera is judged, once, by the first picture of it."""
-    stop: int = 30_000
+    stop: Steps = 30_000
     """From this step on nothing is added."""
     cameras: int = 2
     """How many of the worst are chosen; with fewer to choose from, none is."""
@@ -27,7 +28,7 @@ class GuidedConfig:
     """Only cameras with less similarity than this can be chosen."""
     added_below: float = 0.88
     """A chosen camera's turn adds nothing if its picture has more similarity by then."""
-    apart: int = 100
+    apart: Interval = 100
     """Steps between two turns, at least."""
     quantile: float = 0.6
     """A pixel is bad if its error, brightness aside, exceeds this quantile of its picture."""

@@ -15,6 +15,7 @@ from moegs.experts.heads import Heads, HeadsConfig
 from moegs.experts.planes import Planes, PlanesConfig
 from moegs.experts.recipe import Ground, Plain, Recipe
 from moegs.gaussians import Gaussians, Points
+from moegs.schedules import Steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class HexPlaneConfig(ExpertConfig):
     planes: PlanesConfig = field(default_factory=PlanesConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     rates: HexPlaneRates = field(default_factory=HexPlaneRates)
-    coarse_steps: int = 3000
+    coarse_steps: Steps = 3000
     """Before this step nothing is deformed."""
     fine_restarts: bool = True
     """Whether rates, the optimizer's moments and density control start anew at that step, as published."""

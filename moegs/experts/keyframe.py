@@ -17,6 +17,7 @@ from moegs.experts.growth import GrowthConfig, KeyframeRecipe, PromotionConfig, 
 from moegs.experts.keys import Keys
 from moegs.experts.recipe import Ground, Recipe
 from moegs.gaussians import Gaussians, LowPass, Points, concatenate
+from moegs.schedules import Steps
 
 FULL_WIDTH = 2.36
 """Of a normal curve at half its height, in standard deviations."""
@@ -78,7 +79,7 @@ class KeyframeConfig(ExpertConfig):
     """Of the mean logarithm of the static Gaussians' displacements."""
     motion_weight: float = 1e-4
     """Of the mean distance from the first key to the others, world units."""
-    penalty_start: int = 500
+    penalty_start: Steps = 500
     """Step from which the two count."""
     static_rates: StaticRates = field(default_factory=StaticRates)
     dynamic_rates: DynamicRates = field(default_factory=DynamicRates)

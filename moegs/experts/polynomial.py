@@ -15,6 +15,7 @@ from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.guided import GuidedConfig, GuidedSampling
 from moegs.experts.recipe import Attention, Edit, Ground, Recipe, Seen
 from moegs.gaussians import Gaussians, LowPass, Points
+from moegs.schedules import Interval, Steps
 
 LOG_SCALE_RANGE = (-10.0, 1.0)
 """Of the scales at the start, as published."""
@@ -35,7 +36,7 @@ class PolynomialRates(CanonicalRates):
 class TurnsConfig:
     """After a step, only Gaussians that move, are large and opaque go on turning; their base rotation stays."""
 
-    step: int = 8001
+    step: Steps = 8001
     least_motion: float = 0.3
     """Sum of the linear coefficients' absolute values, world units per segment."""
     scales: tuple[float, float] = (0.2, 0.6)
@@ -62,13 +63,13 @@ class PolynomialConfig(ExpertConfig):
     """New Gaussians where the error stays high; None: density control alone adds them."""
     turns: TurnsConfig | None = field(default_factory=TurnsConfig)
     """Which Gaussians may turn late in training; None: all."""
-    box_step: int | None = 10_000
+    box_step: Steps | None = 10_000
     """After so many steps what lies outside the box of its segment's first points is removed; None: never."""
     least_z: float | None = None
     """Points with less world z are left out at the start, and what has moved there is removed later; None: none."""
-    least_z_start: int = 9000
+    least_z_start: Steps = 9000
     """Step after which it is removed ..."""
-    least_z_every: int = 1000
+    least_z_every: Interval = 1000
     """... each so many steps, from half of them on."""
     rates: PolynomialRates = field(default_factory=PolynomialRates)
 

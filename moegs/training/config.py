@@ -1,6 +1,6 @@
 """TrainConfig: all that decides a run, from one YAML file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -11,6 +11,11 @@ from moegs.data.config import KEEPING
 from moegs.files import replacing
 from moegs.training.experts import ExpertTraining
 from moegs.training.routing import RouterTraining
+
+FREE = frozenset(
+    ("parallel", "threads", "save_every", "snapshot_seconds", "gpu_share", *(f"data.{name}" for name in KEEPING))
+)
+"""What may be another from sitting to sitting: how a run is done, and how often it says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,18 @@ class TrainConfig:
     """CPU threads of each of these processes. Two experts with one thread each train faster than one with two."""
     save_every: int = 500
     """Steps between two states from which a killed run goes on."""
+    snapshot_seconds: float = 10.0
+    """At least so long between two snapshots of a phase, for whom looks on; 0: none."""
+    gpu_share: float = 1.0
+    """Of one GPU, for each job in a Ray cluster that has any; 0.5 puts two jobs on each."""
+
+    def resolved(self, base: Path, cache_dir: Path | None = None) -> "TrainConfig":
+        """The same with the data's paths absolute, those that are relative counted from the folder `base`.
+
+        `cache_dir`: another place for decoded frames than the config's, relative to the working directory.
+        """
+        data = self.data if cache_dir is None else replace(self.data, cache_dir=cache_dir.absolute())
+        return replace(self, data=data.relative_to(base))
 
     def __post_init__(self) -> None:
         if not self.experts:
@@ -38,6 +55,10 @@ class TrainConfig:
         for key in ("parallel", "threads", "save_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
+        if self.snapshot_seconds < 0:
+            raise ValueError(f"snapshot_seconds: got {self.snapshot_seconds:g}, expected 0 or more")
+        if self.gpu_share <= 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
+            raise ValueError(f"gpu_share: got {self.gpu_share:g}, expected a share of 1 or a whole number of GPUs")
 
 
 def write(run: TrainConfig, path: Path) -> None:
@@ -49,7 +70,7 @@ def write(run: TrainConfig, path: Path) -> None:
 def difference(ours: TrainConfig, path: Path) -> str | None:
     """The first key in which the config at `path` is not ours, as "key: theirs there, ours here"; None when equal.
 
-    Raises ValueError when it is no YAML.
+    Keys that decide nothing of what is learned (`FREE`) may differ. Raises ValueError when it is no YAML.
     """
     try:
         theirs = yaml.safe_load(path.read_text())
@@ -57,9 +78,7 @@ def difference(ours: TrainConfig, path: Path) -> str | None:
         raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}); remove it or choose another") from None
     flat_ours, flat_theirs = _flat(config.dump(ours)), _flat(theirs)
     for key in {**flat_ours, **flat_theirs}:
-        if key in {f"data.{name}" for name in KEEPING}:
-            continue  # a run may go on with its frames in another place
-        if flat_ours.get(key) != flat_theirs.get(key):
+        if key not in FREE and flat_ours.get(key) != flat_theirs.get(key):
             return f"{key}: {flat_theirs.get(key)} there, {flat_ours.get(key)} here"
     return None
 

@@ -1,7 +1,19 @@
 """What a training run tells while it runs. Who started it decides whether to print or to show."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from moegs.runs import StageName
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A stage of the run begins."""
+
+    name: StageName
+    jobs: int
+    """How many experts or routers it has left to train."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,17 @@ class Progress:
     gaussians: int
     seconds: float
     """Spent on this phase so far, earlier sittings included."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a phase looks like so far can be seen; a checkpoint, replaced by the next one."""
+
+    name: str
+    step: int
+    path: Path
+    seconds: float
+    """That the phase spent on writing it."""
 
 
 @dataclass(frozen=True)
@@ -74,4 +97,30 @@ class Saved:
     path: Path
 
 
-Event = Progress | Preparing | Told | Resumed | Skipped | Scored | Saved
+@dataclass(frozen=True)
+class Failed:
+    """A phase cannot go on; the run does without what waits for it, where others run beside it."""
+
+    name: str
+    reason: str
+    """In one line."""
+
+
+Event = Begun | Preparing | Told | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
+
+
+def named(on_event: Callable[[Event], None], prefix: str) -> Callable[[Event], None]:
+    """Tells `on_event`, with `prefix` before every phase's name: for several runs at once."""
+
+    def tell(event: Event) -> None:
+        match event:
+            case Preparing():
+                on_event(replace(event, what=f"{prefix}: {event.what}"))
+            case Told():
+                on_event(replace(event, text=f"{prefix}: {event.text}"))
+            case Begun():
+                on_event(event)
+            case _:
+                on_event(replace(event, name=f"{prefix}/{event.name}"))
+
+    return tell

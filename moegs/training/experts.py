@@ -17,7 +17,9 @@ from moegs.experts.base import Expert
 from moegs.experts.recipe import Attention, Edit, Ground, Seen
 from moegs.gaussians import Gaussians
 from moegs.losses import photometric
+from moegs.mixture import Mixture
 from moegs.rasterize import Layer, RenderResult, rasterize
+from moegs.schedules import Steps
 from moegs.ssim import ssim, ssim_map
 from moegs.training.loop import Attempt, Trainee, TrainingError, make_optimizer
 from moegs.training.sampling import Sampling, ShuffledConfig
@@ -29,7 +31,7 @@ class ExpertTraining:
 
     name: str
     expert: AnyExpertConfig
-    steps: int = 30000
+    steps: Steps = 30000
     density: DensityConfig = field(default_factory=DensityConfig)
     sampling: Sampling = field(default_factory=ShuffledConfig)
     """Which pictures come next, and how many a step."""
@@ -200,6 +202,9 @@ class ExpertTrainee(Trainee):
         self.control.load_state_dict(state["control"])
         self.recipe.load_state_dict(state["recipe"])
         self.sampler.frames = self.recipe.frames
+
+    def shown(self) -> Mixture:
+        return Mixture([self.name], [self.expert], None, self.scene.rig)
 
     @property
     def gaussians(self) -> int:

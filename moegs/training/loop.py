@@ -16,8 +16,10 @@ from torch.optim import Adam, Optimizer, RAdam
 
 from moegs.experts.base import Rate
 from moegs.files import replacing
+from moegs.mixture import Mixture
 from moegs.training.events import Event, Progress, Resumed
 from moegs.training.sampling import Sampler
+from moegs.training.snapshots import Snapshots
 
 OnEvent = Callable[[Event], None]
 
@@ -70,6 +72,10 @@ class Trainee(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up the state of an earlier sitting, before the optimizer's is taken up."""
 
+    @abstractmethod
+    def shown(self) -> Mixture:
+        """What is trained as a picture can be made of it now: an expert alone, or the mixture."""
+
     @property
     @abstractmethod
     def gaussians(self) -> int:
@@ -105,6 +111,13 @@ class Plan:
     """Where the loop puts its state down, and takes it up where there is one."""
     save_every: int
     """Steps between two states."""
+    snapshots: Snapshots
+    """For whom looks on."""
+
+    def clear(self) -> None:
+        """Removes what only an unfinished phase needs."""
+        self.state_file.unlink(missing_ok=True)
+        self.snapshots.remove()
 
 
 def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> float:
@@ -123,6 +136,8 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
             loss, psnr = _one_step(trainee, step, draws.draw(step))
             step += 1
             meter.note(step, loss, psnr)
+            if plan.snapshots.due():
+                on_event(plan.snapshots.write(trainee.name, trainee.shown(), step))
             if step % plan.save_every == 0 or step == plan.steps:
                 _put_down(trainee, draws, step, meter.seconds, plan.state_file)
         return meter.seconds

@@ -1,6 +1,7 @@
-"""What every phase of a run has at its end, and the phase of one expert as a job for a process of its own."""
+"""Phases as jobs: one expert's training, the router's, and how each of them ends. A job can be done in any process."""
 
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +13,148 @@ from moegs.data import load_scene
 from moegs.data.scene import Scene
 from moegs.evaluation import evaluate
 from moegs.mixture import Mixture
+from moegs.runs import RunFolder
+from moegs.system import Device
+from moegs.system import device as device_called
 from moegs.training.config import TrainConfig
-from moegs.training.events import Saved, Scored
+from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.loop import OnEvent, Plan, run
-from moegs.training.routing import RouterTraining
-
-
-def expert_file(out: Path, name: str) -> Path:
-    """Where the run in the folder `out` keeps its finished expert `name`, a checkpoint of its own."""
-    return out / "experts" / f"{name}.pt"
+from moegs.training.pictures import ExpertPictures
+from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
+from moegs.training.sampling import Shuffled
+from moegs.training.snapshots import Snapshots
 
 
 @dataclass(frozen=True)
-class ExpertJob:
-    """One expert's training, from the data to its checkpoint."""
+class Job(ABC):
+    """A part of a run that ends in one file; killed and done again, it goes on from its last state."""
 
     settings: TrainConfig
-    number: int
-    """Which expert."""
-    path: Path
-    """Of the checkpoint; the state of an unfinished training lies beside it."""
-    device: torch.device
+    folder: RunFolder
+    device: Device
+    """Of the machine that does it."""
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As in its events."""
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """The file that is there when it is done."""
+
+    @abstractmethod
     def __call__(self, on_event: OnEvent) -> None:
         """Does the job."""
+
+    def plan(self, phase: str, steps: int, seed: int) -> Plan:
+        """How a phase of this job trains."""
+        snapshots = Snapshots(self.folder.snapshot(phase), self.settings.snapshot_seconds)
+        return Plan(steps, seed, self.folder.state(phase), self.settings.save_every, snapshots)
+
+
+@dataclass(frozen=True)
+class ExpertJob(Job):
+    """One expert's training, from the data to its checkpoint."""
+
+    number: int
+    """Which expert."""
+
+    @property
+    def name(self) -> str:
+        return self.settings.experts[self.number].name
+
+    @property
+    def path(self) -> Path:
+        return self.folder.expert(self.name)
+
+    def __call__(self, on_event: OnEvent) -> None:
         expert, seed = self.settings.experts[self.number], self.settings.seed + self.number
+        device = device_called(self.device)
         scene = load_scene(self.settings.data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            trainee = ExpertTrainee(expert, scene, self.device)
-        plan = Plan(expert.steps, seed, self.path.with_suffix(".state.pt"), self.settings.save_every)
+            trainee = ExpertTrainee(expert, scene, device)
+        plan = self.plan(expert.name, expert.steps, seed)
         seconds = run(trainee, trainee.sampler, plan, on_event)
         trainee.expert.begin_step(expert.steps)
-        mixture = Mixture([expert.name], [trainee.expert], None, scene.rig).requires_grad_(False)
+        mixture = trainee.shown().requires_grad_(False)
         finish(expert.name, mixture, scene, self.path, provenance(self.settings, expert, seconds), on_event)
-        plan.state_file.unlink(missing_ok=True)
+        plan.clear()
+
+
+class MixtureJob(Job):
+    """What makes the mixture of the experts."""
+
+    @property
+    def name(self) -> str:
+        return "mixture"
+
+    @property
+    def path(self) -> Path:
+        return self.folder.mixture
+
+
+@dataclass(frozen=True)
+class RouterJob(MixtureJob):
+    """Trains a router at each temperature asked for, and keeps the one that does best on what none of them learned."""
+
+    def __call__(self, on_event: OnEvent) -> None:
+        settings, router = self.settings, self.settings.router
+        device = device_called(self.device)
+        scene = load_scene(settings.data)
+        held_out = scene.rig.train[: router.validation] if len(router.tried) > 1 else ()
+        learned = [camera for camera in scene.rig.train if camera not in held_out]
+        pictures = ExpertPictures(router.pictures)
+        plans: list[Plan] = []
+        mixtures: dict[float, Mixture] = {}
+        psnrs: dict[float, float] = {}
+        seconds = 0.0
+        for temperature in router.tried:
+            name = f"router-{temperature:g}"
+            mixture = self._start(temperature, device)
+            plan = self.plan(name, router.steps, settings.seed)
+            trainee = RouterTrainee(name, router, mixture, scene, pictures)
+            seconds += run(trainee, Shuffled(scene.pairs(learned), expect=scene.expect), plan, on_event)
+            plans.append(plan)
+            mixtures[temperature] = mixture
+            if held_out:
+                psnrs[temperature] = validation_psnr(mixture, scene, held_out)
+                on_event(Scored(name, "validation", psnrs[temperature]))
+        best = max(psnrs, key=lambda temperature: psnrs[temperature]) if psnrs else next(iter(mixtures))
+        origin = provenance(settings, router, seconds)
+        origin["validation"] = {f"{temperature:g}": psnr for temperature, psnr in psnrs.items()}
+        finish(self.name, mixtures[best], scene, self.path, origin, on_event)
+        for plan in plans:
+            plan.clear()
+
+    def _start(self, temperature: float, device: torch.device) -> Mixture:
+        names = [expert.name for expert in self.settings.experts]
+        parts = [checkpoint.load(self.folder.expert(name), device).mixture for name in names]
+        experts = [expert for part in parts for expert in part.members]
+        router = replace(self.settings.router.router, temperature=temperature)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            router = router.start([len(expert) for expert in experts])
+        return Mixture(names, experts, router, parts[0].rig).to(device)
+
+
+@dataclass(frozen=True)
+class SoleJob(MixtureJob):
+    """One expert alone is the mixture, and needs no router."""
+
+    def __call__(self, on_event: OnEvent) -> None:
+        checkpoint.save(checkpoint.load(self.folder.expert(self.settings.experts[0].name)), self.path)
+        on_event(Saved(self.name, self.path))
+
+
+def prepare(settings: TrainConfig, on_event: OnEvent) -> None:
+    """Decodes frames and finds points once, where the caches keep them for all jobs and their processes."""
+    scene = load_scene(settings.data, on_prepared=lambda what, done, of: on_event(Preparing(what, done, of)))
+    for text in (scene.summary, *scene.warnings):
+        on_event(Told(text, warning=text in scene.warnings))
 
 
 def finish(name: str, mixture: Mixture, scene: Scene, path: Path, origin: dict[str, Any], on_event: OnEvent) -> None:

@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from moegs.training.events import Event, Preparing, Progress, Resumed, Saved, Scored, Skipped, Told
+from moegs.training.events import (
+    Begun,
+    Event,
+    Failed,
+    Preparing,
+    Progress,
+    Resumed,
+    Saved,
+    Scored,
+    Skipped,
+    Snapshot,
+    Told,
+)
 from moegs.training.loop import OnEvent
 
 LINE_SECONDS = 30.0
@@ -47,7 +59,7 @@ class Reporter:
             self._progress(event)
         elif isinstance(event, Preparing):
             self._preparing(event)
-        else:
+        elif not isinstance(event, Snapshot):
             self.console.print(_line(event), highlight=False, soft_wrap=True)
 
     def _preparing(self, event: Preparing) -> None:
@@ -81,7 +93,9 @@ class Reporter:
         )
 
 
-def _line(event: Told | Resumed | Skipped | Scored | Saved) -> str:
+def _line(event: Begun | Told | Resumed | Skipped | Scored | Saved | Failed) -> str:
+    if isinstance(event, Begun):
+        return f"{event.name}: {event.jobs} to train"
     if isinstance(event, Told):
         return f"{'warning' if event.warning else 'data'}: {event.text}"
     if isinstance(event, Resumed):
@@ -90,4 +104,6 @@ def _line(event: Told | Resumed | Skipped | Scored | Saved) -> str:
         return f"{event.name}: finished before, {event.path}"
     if isinstance(event, Saved):
         return f"{event.name}: saved, {event.path}"
+    if isinstance(event, Failed):
+        return f"{event.name}: failed, {event.reason}"
     return f"{event.name}: {event.split} {event.psnr:.2f} dB"

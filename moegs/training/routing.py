@@ -13,6 +13,7 @@ from moegs.experts.base import Rate
 from moegs.losses import photometric
 from moegs.mixture import Mixture
 from moegs.router import AnyRouterConfig, Router, VolumeAwareConfig
+from moegs.schedules import Steps
 from moegs.training.loop import Attempt, Trainee, make_optimizer
 from moegs.training.pictures import GB, ExpertPictures, PictureCache
 
@@ -24,7 +25,7 @@ class Annealing:
     start: float
     end: float | None = None
     """None: constant."""
-    steps: int = 1
+    steps: Steps = 1
     """After which `end` is reached."""
     shape: Literal["linear", "exponential"] = "exponential"
     """Evenly in the temperature, or in its logarithm."""
@@ -49,7 +50,7 @@ class RouterTraining:
     """How the router is trained; the rates are the published ones."""
 
     router: AnyRouterConfig = field(default_factory=VolumeAwareConfig)
-    steps: int = 5000
+    steps: Steps = 5000
     rate_weights: float = 0.5
     """Of w and w_dir."""
     rate_temporal: float = 0.05
@@ -57,7 +58,7 @@ class RouterTraining:
     rate_network: float = 0.05
     decay: float = 0.01
     """The rate of w and w_dir falls to this share of itself ..."""
-    decay_steps: int = 10000
+    decay_steps: Steps = 10000
     """... in so many steps."""
     ssim_weight: float = 0.2
     """Share of 1 - SSIM in the loss; the rest is L1."""
@@ -149,6 +150,9 @@ class RouterTrainee(Trainee):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["router"])
+
+    def shown(self) -> Mixture:
+        return self.mixture
 
     @property
     def gaussians(self) -> int:

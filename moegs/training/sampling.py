@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moegs.data.scene import Scene
+from moegs.schedules import Steps
 
 AHEAD = 4
 """How many photos the data are told of before they are asked for."""
@@ -149,7 +150,7 @@ class LossGuidedConfig:
     """A camera far from the last one; frames with large errors more often, after a while; as E-D3DGS does."""
 
     kind: Literal["loss_guided"] = "loss_guided"
-    uniform_until: int = 10_000
+    uniform_until: Steps = 10_000
     """Up to this step every frame is as likely; from it on, at each second one."""
     hold_every: int = 50
     """From it on, each so many steps ..."""

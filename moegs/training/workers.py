@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -17,7 +18,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def run_side_by_side(jobs: Sequence[Job], parallel: int, threads: int, on_event: OnEvent) -> None:
-    """Does all `jobs`, `parallel` at a time with `threads` CPU threads each.
+    """Does all `jobs`, `parallel` at a time with `threads` CPU threads each; they end with this process.
 
     Raises TrainingError with the reason when one fails; the others are then ended, too.
     """
@@ -55,7 +56,7 @@ def _listen(connection: Connection, running: dict[Connection, BaseProcess], on_e
         process = running[connection]
         process.join()
         raise TrainingError(
-            f"a training process ended with exit code {process.exitcode}; run again to go on from its last state"
+            f"a training process ended with exit code {process.exitcode}; --resume goes on from its last state"
         ) from None
     if isinstance(message, TrainingError):
         raise message
@@ -67,6 +68,7 @@ def _listen(connection: Connection, running: dict[Connection, BaseProcess], on_e
 
 
 def _work(job: Job, connection: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         job(connection.send)
     except (TrainingError, ValueError) as error:
@@ -75,6 +77,14 @@ def _work(job: Job, connection: Connection) -> None:
         return  # whoever started this is gone, or asked it to end
     else:
         connection.send(None)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone, however that ended: nobody is left to write in a run's folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

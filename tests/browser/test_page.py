@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection:UserWarning"),
 ]
-PATIENCE = 20_000
+PATIENCE = 90_000
 """Milliseconds: WebGL in software on a busy machine is slow."""
 
 

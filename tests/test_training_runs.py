@@ -1,0 +1,399 @@
+"""Runs: their stages, what a folder is claimed for, what a killed run loses, what it says while it runs."""
+
+import io
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+import stamps
+import torch
+from rich.console import Console
+from stamps import KINDS, KilledError, plan, settings, stop_after, training
+from torch.testing import assert_close
+
+from moegs import checkpoint
+from moegs.runs import RunFolder, lock, status
+from moegs.training import Sitting, TrainingError, loop, train
+from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Snapshot
+from moegs.training.experts import ExpertTrainee
+from moegs.training.loop import OnEvent, run
+from moegs.training.progress import show
+from moegs.training.sampling import Shuffled
+from moegs.training.snapshots import SHARE, Snapshots
+from moegs.training.workers import run_side_by_side
+
+pytestmark = pytest.mark.usefixtures("stamp_room")
+RESUME = Sitting(resume=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_goes_on_to_the_same_result(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = settings(training(kind, random_background=True), save_every=5)
+    train(whole, tmp_path, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(8, patch)
+        with pytest.raises(KilledError):
+            train(whole, tmp_path, tmp_path / "killed")
+    heard: list[Event] = []
+    train(whole, tmp_path, tmp_path / "killed", heard.append, RESUME)
+    assert Resumed(kind, 5) in heard
+    ours, theirs = (checkpoint.load(tmp_path / run / "mixture.pt").mixture for run in ("whole", "killed"))
+    assert len(ours.members[0]) > 40  # density control acted
+    for (name, a), (_, b) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        assert_close(a, b, rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_killed_router_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = settings(training("polynomial"), training("keyframe"), save_every=4)
+    train(whole, tmp_path, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(12 + 12 + 5, patch)
+        with pytest.raises(KilledError):
+            train(whole, tmp_path, tmp_path / "killed")
+    heard: list[Event] = []
+    train(whole, tmp_path, tmp_path / "killed", heard.append, RESUME)
+    assert {event.name for event in heard if isinstance(event, Skipped)} == {"polynomial", "keyframe"}
+    assert Resumed("router-0.1", 4) in heard
+    ours, theirs = (checkpoint.load(tmp_path / run / "mixture.pt").mixture for run in ("whole", "killed"))
+    for (name, a), (_, b) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        assert_close(a, b, rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_whole_run_leaves_checkpoints_with_scores_and_nothing_half_done(tmp_path: Path):
+    heard: list[Event] = []
+    out = tmp_path / "run"
+    path = train(settings(training("polynomial"), training("keyframe")), tmp_path, out, heard.append)
+    assert path == out / "mixture.pt"
+    left = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
+    made = {"experts/polynomial.pt", "experts/keyframe.pt", "mixture.pt"}
+    assert left == {"config.yaml", ".lock", "live/status.json"} | made
+    found = checkpoint.load(path)
+    assert found.mixture.names == ("polynomial", "keyframe")
+    assert set(found.scores) >= {"experts", "mixture", "average", "oracle", "gates"}
+    assert found.provenance["training"]["steps"] == 6
+    assert found.provenance["data"] == "room"
+    alone = checkpoint.load(out / "experts" / "keyframe.pt")
+    assert alone.mixture.router is None
+    assert alone.mixture.members[0].step == 12
+    assert [event.name for event in heard if isinstance(event, Saved)] == ["polynomial", "keyframe", "mixture"]
+
+
+def test_a_folder_of_another_config_is_refused(tmp_path: Path):
+    train(settings(training()), tmp_path, tmp_path / "run")
+    other = settings(training(steps=13))
+    with pytest.raises(TrainingError, match=r"belongs to another config \(experts\[0\].steps: 12 there, 13 here\)"):
+        train(other, tmp_path, tmp_path / "run")
+
+
+def test_a_folder_whose_config_is_broken_is_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text("experts: [")
+    with pytest.raises(ValueError, match=r"config.yaml: not YAML \([^\n]+\); remove it"):
+        train(settings(training()), tmp_path, tmp_path)
+
+
+def test_a_finished_run_is_not_done_again(tmp_path: Path):
+    train(settings(training()), tmp_path, tmp_path / "run")
+    heard: list[Event] = []
+    train(settings(training()), tmp_path, tmp_path / "run", heard.append, RESUME)
+    names = [event.name for event in heard if isinstance(event, Skipped)]
+    assert names == ["polynomial", "mixture"]
+    assert len(heard) == 2
+
+
+def test_a_state_that_is_no_state_is_refused(tmp_path: Path):
+    (tmp_path / "run" / "states").mkdir(parents=True)
+    (tmp_path / "run" / "states" / "polynomial.pt").write_bytes(b"nonsense")
+    with pytest.raises(TrainingError, match="not a training state"):
+        train(settings(training()), tmp_path, tmp_path / "run")
+
+
+def tell_threads(on_event: OnEvent) -> None:
+    import numba
+
+    on_event(Scored(f"{torch.get_num_threads()} {numba.get_num_threads()}", str(os.getpid()), 0.0))
+
+
+def fail(on_event: OnEvent) -> None:
+    raise TrainingError("polynomial: the loss became nan at step 7; lower the rates")
+
+
+@pytest.mark.slow
+def test_jobs_run_in_processes_of_their_own_with_their_threads():
+    heard: list[Event] = []
+    run_side_by_side([tell_threads, tell_threads], parallel=2, threads=1, on_event=heard.append)
+    scored = [event for event in heard if isinstance(event, Scored)]
+    assert [event.name for event in scored] == ["1 1", "1 1"]
+    assert len({event.split for event in scored} | {str(os.getpid())}) == 3
+
+
+def never_end(on_event: OnEvent) -> None:
+    on_event(Scored("at work", str(os.getpid()), 0.0))
+    time.sleep(1000)
+
+
+def train_until_killed(pids: Connection) -> None:
+    def tell(event: Event) -> None:
+        assert isinstance(event, Scored)
+        pids.send(int(event.split))
+
+    run_side_by_side([never_end], parallel=2, threads=1, on_event=tell)
+
+
+@pytest.mark.slow
+def test_jobs_end_with_the_process_that_started_them_however_that_ends():
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=train_until_killed, args=(theirs,))
+    process.start()
+    job = ours.recv()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    deadline = time.monotonic() + 60
+    while alive(job):
+        assert time.monotonic() < deadline, "nobody is left to write in the run's folder"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_tells_why():
+    with pytest.raises(TrainingError, match="^polynomial: the loss became nan at step 7"):
+        run_side_by_side([fail], parallel=2, threads=1, on_event=lambda event: None)
+
+
+def test_without_a_terminal_progress_is_a_plain_line_now_and_then():
+    text = io.StringIO()
+    with show(Console(file=text)) as on_event:
+        for step in range(1, 11):
+            on_event(Progress("hexplane", step, 10, 0.05, 27.5, 15000, 2.0 * step))
+        on_event(Saved("hexplane", Path("runs/x.pt")))
+    first, last, saved = text.getvalue().splitlines()
+    assert first == "hexplane: step 1/10, loss 0.0500, 27.50 dB  15,000 Gaussians, 2 s so far, about 18 s left"
+    assert last.startswith("hexplane: step 10/10")
+    assert saved == "hexplane: saved, runs/x.pt"
+
+
+def test_the_losses_of_a_resumed_run_are_those_of_one_that_was_never_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    whole = settings(training("hexplane", random_background=True), save_every=5)
+    heard: dict[str, list[Event]] = {"whole": [], "killed": []}
+    train(whole, tmp_path, tmp_path / "whole", heard["whole"].append)
+    with monkeypatch.context() as patch:
+        stop_after(8, patch)
+        with pytest.raises(KilledError):
+            train(whole, tmp_path, tmp_path / "killed", heard["killed"].append)
+    train(whole, tmp_path, tmp_path / "killed", heard["killed"].append, RESUME)
+    losses = {key: [(e.step, e.loss) for e in events if isinstance(e, Progress)] for key, events in heard.items()}
+    assert [step for step, _ in losses["killed"]] == [*range(1, 9), *range(6, 13)]
+    assert losses["killed"][:8] == losses["whole"][:8]
+    assert losses["killed"][8:] == losses["whole"][5:]
+
+
+def test_a_used_folder_is_refused_without_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = settings(training())
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(KilledError):
+            train(whole, tmp_path, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"run: holds this very run already, unfinished; add --resume to go on"):
+        train(whole, tmp_path, tmp_path / "run")
+    train(whole, tmp_path, tmp_path / "run", sitting=RESUME)
+    with pytest.raises(TrainingError, match=r"run: holds this very run already, finished"):
+        train(whole, tmp_path, tmp_path / "run")
+
+
+def test_resume_starts_anew_where_there_is_nothing(tmp_path: Path):
+    assert train(settings(training()), tmp_path, tmp_path / "run", sitting=RESUME).exists()
+
+
+def test_how_a_run_is_done_may_change_between_sittings(tmp_path: Path):
+    one = settings(training())
+    train(one, tmp_path, tmp_path / "run")
+    other = replace(one, parallel=2, threads=2, save_every=7, data=replace(one.data, memory_gb=1.0, cache="disk"))
+    train(other, tmp_path, tmp_path / "run", sitting=RESUME)
+
+
+def test_a_run_stops_after_the_stage_that_was_named_and_goes_on_with_the_next(tmp_path: Path):
+    both, out = settings(training("polynomial"), training("keyframe")), tmp_path / "run"
+    heard: list[Event] = []
+    last = train(both, tmp_path, out, heard.append, Sitting(stop_after="experts"))
+    assert last == out / "experts" / "keyframe.pt"
+    assert [event for event in heard if isinstance(event, Begun)] == [Begun("experts", 2)]
+    assert not (out / "mixture.pt").exists()
+    seen = status.look(RunFolder(out))
+    assert (seen.standing, seen.said.message) == ("stopped", "after experts; --resume goes on")
+    train(both, tmp_path, out, heard.append, RESUME)
+    assert [event for event in heard if isinstance(event, Begun)][1:] == [Begun("router", 1)]
+    assert status.look(RunFolder(out)).standing == "finished"
+
+
+def test_two_runs_in_one_folder_are_refused_and_a_glance_does_no_harm(tmp_path: Path):
+    whole, out = settings(training()), tmp_path / "run"
+    heard: list[str] = []
+
+    def second(event: Event) -> None:
+        assert lock.held(out / ".lock")
+        with pytest.raises(ValueError, match=r"run: another run is at work there \(process \d+ on .+\); wait") as told:
+            train(whole, tmp_path, out, sitting=RESUME)
+        heard.append(str(told.value))
+
+    train(whole, tmp_path, out, lambda event: second(event) if isinstance(event, Begun) else None)
+    assert len(heard) == 2
+    assert f"process {os.getpid()} on" in heard[0]
+    assert not lock.held(out / ".lock")
+
+
+def test_a_run_starts_though_somebody_asks_all_the_time_whether_it_is_at_work(tmp_path: Path):
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            lock.held(tmp_path / ".lock")
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(20):
+            with lock.hold(tmp_path / ".lock"):
+                pass
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()
+
+
+def hold_for_ever(path: Path, ready: Callable[[], None]) -> None:
+    with lock.hold(path):
+        ready()
+        time.sleep(100)
+
+
+@pytest.mark.slow
+def test_the_lock_dies_with_its_process(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=hold_for_ever, args=(tmp_path / ".lock", ready.set), daemon=True)
+    process.start()
+    assert ready.wait(60)
+    assert lock.held(tmp_path / ".lock")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not lock.held(tmp_path / ".lock")
+    with lock.hold(tmp_path / ".lock"):
+        pass
+
+
+def test_what_was_left_half_written_is_removed(tmp_path: Path):
+    out = tmp_path / "run"
+    for place in ("states/.polynomial.1.part.pt", "experts/.polynomial.1.part.pt", ".mixture.1.part.pt"):
+        (out / place).parent.mkdir(parents=True, exist_ok=True)
+        (out / place).write_bytes(b"half")
+    train(settings(training()), tmp_path, out)
+    assert [path for path in out.rglob("*") if ".part" in path.name] == []
+
+
+def test_a_run_says_how_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    both, folder = settings(training("polynomial"), training("keyframe")), RunFolder(tmp_path / "run")
+    assert status.look(folder).standing == "absent"
+    seen: list[status.Look] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Begun | Resumed | Scored):
+            seen.append(status.look(folder))
+
+    train(both, tmp_path, folder.path, tell)
+    assert {look.standing for look in seen} == {"running"}
+    assert [look.said.stage for look in seen] == ["experts"] * 3 + ["router"] * 4
+    last = status.look(folder)
+    assert last.standing == "finished"
+    assert [phase.name for phase in last.said.phases] == ["polynomial", "keyframe", "router-0.1", "router-1"]
+    assert [phase.step for phase in last.said.phases] == [12, 12, 6, 6]
+    assert all(phase.finished and phase.score is not None for phase in last.said.phases)
+    assert [point.step for point in last.said.phases[0].curve] == list(range(1, 13))
+
+
+def test_a_run_that_fails_says_why_and_one_that_dies_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(KilledError):
+            train(settings(training()), tmp_path, folder.path)
+    seen = status.look(folder)
+    assert (seen.standing, seen.said.message) == ("failed", "KilledError")
+    status.write(replace(seen.said, state="running"), folder)  # as a process leaves it that is killed
+    assert status.look(folder).standing == "died"
+
+
+def test_a_curve_keeps_its_ends_and_a_bounded_length():
+    phase = status.Phase(name="x", stage="experts", steps=1000, gaussians=0, seconds=0.0, curve=())
+    for step in range(1, 1001):
+        phase = phase.at(status.Point(step, 1 / step, 20.0), 5, float(step))
+        assert len(phase.curve) <= status.CURVE_POINTS + 2
+    assert phase.step == 1000
+    steps = [point.step for point in phase.curve]
+    assert steps == sorted(set(steps))
+    assert max(b - a for a, b in pairwise(steps)) <= 1000 / status.CURVE_POINTS
+    again = phase.at(status.Point(500, 0.1, 30.0), 5, 1.0)  # it was killed and goes on from an earlier step
+    assert (again.step, again.curve[-1].psnr) == (500, 30.0)
+
+
+def test_a_snapshot_is_the_expert_so_far_and_changes_nothing(tmp_path: Path):
+    quiet, out = settings(training("keyframe")), tmp_path / "run"
+    found: list[checkpoint.Checkpoint] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            assert event.path == RunFolder(out).snapshot("keyframe")
+            found.append(checkpoint.load(event.path))
+
+    watched = replace(quiet, snapshot_seconds=1e-9)
+    final = checkpoint.load(train(watched, tmp_path, out, look)).mixture.state_dict()
+    assert found[0].mixture.names == ("keyframe",)
+    assert found[0].provenance == {"phase": "keyframe", "step": 1}
+    assert not RunFolder(out).snapshot("keyframe").exists(), "the finished expert takes its place"
+    for name, tensor in checkpoint.load(train(quiet, tmp_path, tmp_path / "quiet")).mixture.state_dict().items():
+        assert_close(final[name], tensor, rtol=0, atol=0)
+
+
+def test_snapshots_cost_their_share_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+
+    def slow_save(contents: checkpoint.Checkpoint, path: Path) -> None:
+        clock[0] += 3.0
+
+    monkeypatch.setattr(checkpoint, "save", slow_save)
+    snapshots, spent = Snapshots(tmp_path / "x.pt", seconds=10.0, now=lambda: clock[0]), 0.0
+    mixture = ExpertTrainee(training(), stamps.scene(), torch.device("cpu")).shown()
+    for step in range(3000):
+        clock[0] += 1.0
+        if snapshots.due():
+            spent += snapshots.write("x", mixture, step).seconds
+    assert 0 < spent <= SHARE * clock[0] + 3.0
+    assert not Snapshots(tmp_path / "x.pt", seconds=0.0).due()
+
+
+def test_the_loop_writes_no_snapshot_where_none_is_asked_for(tmp_path: Path):
+    heard: list[Event] = []
+    trainee = ExpertTrainee(training(), stamps.scene(), torch.device("cpu"))
+    run(trainee, Shuffled(stamps.scene().pairs((1, 2))), plan(tmp_path), heard.append)
+    assert [event for event in heard if isinstance(event, Snapshot)] == []
