@@ -39,7 +39,7 @@ def test_a_run_leaves_curves_of_every_phase_and_pictures(tmp_path: Path, monkeyp
     assert set(expert.Tags()["scalars"]) == {"train/loss", "train/psnr", "train/gaussians", "test/psnr"}
     assert [each.step for each in expert.Images("rgb")] == [1, 12], "the first snapshot, and the end"
     assert (expert.Images("rgb")[0].width, expert.Images("rgb")[0].height) == (24, 18)
-    assert router.Tags()["images"] == ["gate-argmax", "rgb"]
+    assert router.Tags()["images"] == ["rgb", "gate-argmax"]
 
 
 def test_what_was_written_of_steps_that_a_kill_undid_is_hidden(tmp_path: Path):

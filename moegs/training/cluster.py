@@ -6,7 +6,7 @@ reachable under the same path from every node.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from moegs.runs import StageName
 from moegs.training.config import TrainConfig
 from moegs.training.events import Begun, Failed, Skipped, named
 from moegs.training.loop import OnEvent, TrainingError
-from moegs.training.phases import Job
+from moegs.training.phases import Job, prepare
 from moegs.training.sitting import Sitting, opened
 from moegs.training.stages import Run
 from moegs.training.workers import THREAD_VARIABLES
@@ -55,63 +55,96 @@ class _Line:
         return [job for job in self.run.jobs(stage) if not job.path.exists()]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where in the work a task belongs."""
+
+    line: int
+    """The number of its run."""
+    name: str
+    stage: StageName | None = None
+    jobs: int = 0
+    """Of its stage."""
+
+
 def _work(lines: Sequence[_Line]) -> list[str]:
-    """Submits the jobs of all `lines` and hands their events on until all are done; what went wrong, a line a run."""
+    """Has all jobs of all `lines` done and hands their events on; what went wrong, a line a run."""
     import ray
     from ray.exceptions import RayError
     from ray.util.queue import Queue
 
     queue = Queue(actor_options={"num_cpus": 0})
-    last: dict[Any, tuple[int, str]] = {}
-    for number, line in enumerate(lines):
-        before: list[Any] = []
-        for stage in line.run.stages:
-            jobs = line.left(stage)
-            for job in line.run.jobs(stage):
-                if job not in jobs:
-                    line.tell(Skipped(job.name, job.path))
-            if jobs:
-                before = [_task(job).remote(job, (number, stage, len(jobs)), queue, *before) for job in jobs]
-                last.update({ref: (number, job.name) for ref, job in zip(before, jobs, strict=True)})
+    tasks = {ref: place for number, line in enumerate(lines) for ref, place in _submit(number, line, queue)}
     failed: dict[int, str] = {}
-    left = list(last)
+    left = list(tasks)
     while left:
         done, left = ray.wait(left, num_returns=len(left), timeout=POLL_SECONDS)
         _hand_on(queue, lines)
         for ref in done:
-            number, name = last[ref]
+            place = tasks[ref]
+            line = lines[place.line]
             try:
                 error = ray.get(ref)
             except RayError as lost:
-                error = f"{lines[number].run.folder.path}: {name} lost its worker for good ({type(lost).__name__})"
-            if error and number not in failed:
-                failed[number] = error
-                lines[number].tell(Failed(name, error))
+                error = f"{line.run.folder.path}: {place.name} lost its worker for good ({type(lost).__name__})"
+            if error and place.line not in failed:
+                failed[place.line] = error
+                line.tell(Failed(place.name, error))
     _hand_on(queue, lines)
     return list(failed.values())
 
 
-def _task(job: Job) -> Any:
+def _submit(number: int, line: _Line, queue: Any) -> Iterator[tuple[Any, _Place]]:
+    """The tasks of line `number`: first its data, then the jobs of each stage, which wait for all before them."""
+    run, before = line.run, []
+    if any(line.left(stage) for stage in run.stages):
+        place = _Place(number, "data")
+        before = [_task(_make_ready, run, place.name).remote(run.settings, place, queue)]
+        yield before[0], place
+    for stage in run.stages:
+        jobs = line.left(stage)
+        for job in run.jobs(stage):
+            if job not in jobs:
+                line.tell(Skipped(job.name, job.path))
+        places = [_Place(number, job.name, stage, len(jobs)) for job in jobs]
+        gpus = run.settings.gpu_share * (run.device != "cpu")
+        begun = [
+            _task(_do, run, job.name, gpus).remote(job, place, queue, *before)
+            for job, place in zip(jobs, places, strict=True)
+        ]
+        yield from zip(begun, places, strict=True)
+        before = begun or before
+
+
+def _task(work: Callable[..., str | None], run: Run, name: str, gpus: float = 0.0) -> Any:
     import ray
 
-    gpus = job.settings.gpu_share if job.device != "cpu" and ray.cluster_resources().get("GPU") else 0
-    threads = job.settings.threads
-    return ray.remote(_do).options(
-        name=f"{job.folder.path.name}/{job.name}",
+    threads = run.settings.threads
+    return ray.remote(work).options(
+        name=f"{run.folder.path.name}/{name}",
         num_cpus=threads,
-        num_gpus=gpus,
+        num_gpus=gpus if ray.cluster_resources().get("GPU") else 0,
         max_retries=RETRIES,
         runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, str(threads))},
     )
 
 
-def _do(job: Job, place: tuple[int, StageName, int], queue: Any, *before: str | None) -> str | None:
+def _make_ready(settings: TrainConfig, place: _Place, queue: Any) -> str | None:
+    """A task: prepares the data; what went wrong, or None."""
+    try:
+        prepare(settings, lambda event: queue.put((place, event)))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _do(job: Job, place: _Place, queue: Any, *before: str | None) -> str | None:
     """A task: does `job` unless one that it waited for failed; what went wrong, or None."""
     failed = next(filter(None, before), None)
     if failed or job.path.exists():  # the latter when the worker died after the last line
         return failed
     try:
-        job(lambda event: queue.put((*place, event)))
+        job(lambda event: queue.put((place, event)))
     except ValueError as error:
         return str(error)
     return None
@@ -119,11 +152,11 @@ def _do(job: Job, place: tuple[int, StageName, int], queue: Any, *before: str | 
 
 def _hand_on(queue: Any, lines: Sequence[_Line]) -> None:
     count = queue.qsize()
-    for number, stage, jobs, event in queue.get_nowait_batch(count) if count else ():
-        line = lines[number]
-        if stage not in line.begun:
-            line.begun.add(stage)
-            line.tell(Begun(stage, jobs))
+    for place, event in queue.get_nowait_batch(count) if count else ():
+        line = lines[place.line]
+        if place.stage is not None and place.stage not in line.begun:
+            line.begun.add(place.stage)
+            line.tell(Begun(place.stage, place.jobs))
         line.tell(event)
 
 

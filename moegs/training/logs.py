@@ -78,6 +78,6 @@ class TensorBoard:
         camera = rig.cameras[next(iter((*rig.test, *rig.train)))]
         if camera.width > PICTURE_WIDTH:
             camera = camera.resized(PICTURE_WIDTH, round(camera.height * PICTURE_WIDTH / camera.width))
-        for view in set(SEEN) & set(views.ids(mixture)):
+        for view in [view for view in SEEN if view in views.ids(mixture)]:
             shot = Shot(camera, rig.timeline.t(rig.timeline.frames // 2), view)
             self._writer(name).add_image(view, views.draw(mixture, shot).burnt(), step, dataformats="HWC")
