@@ -43,6 +43,7 @@ def opened(
     """
     settings, folder = settings.resolved(base), RunFolder(out)
     with lock.hold(folder.lock), _logged(folder, sitting, on_event) as tell:
+        fresh = not folder.config.exists()
         _claim(folder, settings, sitting.resume)
         folder.sweep()
         recorder = _Recorder(folder, tell)
@@ -54,7 +55,7 @@ def opened(
             raise
         except Exception as error:
             recorder.end("failed", " ".join(str(error).split()) or type(error).__name__)
-            if not any(folder.path.rglob("*.pt")):
+            if fresh and not recorder.begun:
                 folder.config.unlink(missing_ok=True)  # a start that fails leaves the folder to the corrected config
             raise
         whole = folder.mixture.exists()
@@ -104,11 +105,14 @@ class _Recorder:
         self._folder, self._on_event = folder, on_event
         self._status = replace(status.read(folder), state="running", message="")
         self._written = -STATUS_SECONDS
+        self.begun = False
+        """Whether any stage has, in this sitting."""
         self._write()
 
     def tell(self, event: Event) -> None:
         """Takes note of `event`."""
         self._status = _after(self._status, event)
+        self.begun |= isinstance(event, Begun)
         if not isinstance(event, Progress) or time.monotonic() - self._written >= STATUS_SECONDS:
             self._write()
         self._on_event(event)
