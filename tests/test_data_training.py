@@ -10,7 +10,7 @@ from moegs import checkpoint
 from moegs.data import DataConfig
 from moegs.density import DensityConfig
 from moegs.experts.polynomial import PolynomialConfig
-from moegs.training import TrainConfig, train
+from moegs.training import Sitting, TrainConfig, train
 from moegs.training.events import Event, Preparing, Skipped, Told
 from moegs.training.experts import ExpertTraining
 from moegs.training.sampling import Shuffled
@@ -48,7 +48,7 @@ def test_a_run_goes_on_with_its_frames_in_another_place(tmp_path: Path) -> None:
     train(first, tmp_path, tmp_path / "run")
     moved = replace(first, data=replace(first.data, cache_dir=Path("elsewhere"), cache="memory"))
     heard: list[Event] = []
-    train(moved, tmp_path, tmp_path / "run", heard.append)
+    train(moved, tmp_path, tmp_path / "run", heard.append, Sitting(resume=True))
     assert [type(event) for event in heard] == [Skipped, Skipped]
 
 

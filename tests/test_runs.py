@@ -99,6 +99,7 @@ def test_a_run_that_fails_says_why_and_one_that_dies_cannot(tmp_path: Path, monk
             train(settings(training()), tmp_path, folder.path)
     seen = status.look(folder)
     assert (seen.standing, seen.said.message) == ("failed", "KilledError")
+    folder.config.touch()
     status.write(replace(seen.said, state="running"), folder)  # as a process leaves it that is killed
     assert status.look(folder).standing == "died"
 

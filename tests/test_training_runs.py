@@ -200,7 +200,7 @@ def test_the_losses_of_a_resumed_run_are_those_of_one_that_was_never_killed(
 
 
 def test_a_used_folder_is_refused_without_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    whole = settings(training())
+    whole = settings(training(), save_every=2)
     with monkeypatch.context() as patch:
         stop_after(3, patch)
         with pytest.raises(KilledError):

@@ -108,8 +108,8 @@ def look(folder: RunFolder) -> Look:
     """How the run in `folder` stands: one that says it is at work must hold its lock."""
     at_work = lock.held(folder.lock)  # asked first: the last word is written before the lock is let go
     said = read(folder)
-    if not is_run(folder.path):
-        return Look("absent", said)
     if at_work:
         return Look("running", said)
+    if not is_run(folder.path) and said.state != "failed":  # one that fails at its start gives the folder back
+        return Look("absent", said)
     return Look("died" if said.state == "running" else said.state, said)
