@@ -1,8 +1,11 @@
 """The CUDA backend's ids, batches, keys and offsets, and all it makes of them, on gsplat's own torch code."""
 
+import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gsplat_torch
@@ -14,10 +17,11 @@ from backends import no_gpu
 from scenes import FIELDS, PICTURES, blobs, pinhole, tilted
 from torch.testing import assert_close
 
+from moegs import rasterize as constants
 from moegs.cameras import Camera
 from moegs.gaussians import Gaussians, LowPass
 from moegs.rasterize import TILE, Layer, RenderResult, rasterize, tile_grid
-from moegs.rasterize.cuda import batches, compositing, draw, splats, steps
+from moegs.rasterize.cuda import batches, compositing, draw, pictures, splats, steps
 from moegs.rasterize.cuda import rasterize as rasterize_cuda
 
 Drawing = Callable[[list[Layer], Camera], RenderResult]
@@ -257,3 +261,14 @@ def test_without_its_extension_it_says_what_to_do(
             steps.kernels()
     finally:
         steps._load.cache_clear()
+
+
+def test_our_kernels_have_the_constants_of_the_picture() -> None:
+    source = (Path(pictures.__file__).parent / "native" / "frame.h").read_text()
+    found = {
+        name: math.prod(float(part) for part in [top, *([1 / float(bottom)] if bottom else [])])
+        for name, top, bottom in re.findall(r"constexpr \w+ (\w+) = ([\d.e-]+)f?(?: / ([\d.]+)f)?;", source)
+    }
+    ours = {name: getattr(constants, name, None) or getattr(pictures, name) for name in found}
+    assert found == pytest.approx(ours)
+    assert len(found) == 8

@@ -5,7 +5,7 @@ gsplat 1.5.3 (its 1.6.0 line caps alpha at 0.99).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Literal
@@ -156,6 +156,23 @@ def _backend(layers: Sequence[Layer], backend: Backend) -> ModuleType:
     if backend == "cuda" and not torch.cuda.is_available():
         raise ValueError("rasterize: backend 'cuda' needs a CUDA GPU and a CUDA build of torch; use --device cpu")
     return import_module(f"moegs.rasterize.{backend}")
+
+
+def tensors(layer: Layer) -> dict[str, Tensor]:
+    """What has a row for each Gaussian of the layer, by name."""
+    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
+    return named if layer.features is None else named | {"features": layer.features}
+
+
+def refuse_other_types(layers: Sequence[Layer], device: Literal["cpu", "cuda"]) -> None:
+    """Raises ValueError for a tensor that the backend of `device` does not take."""
+    for layer in layers:
+        for name, tensor in tensors(layer).items():
+            if tensor.dtype != torch.float32 or tensor.device.type != device:
+                raise ValueError(
+                    f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the {device.upper()} backend takes "
+                    f"torch.float32 on {device}"
+                )
 
 
 def _refuse_misshapen(layer: Layer) -> None:

@@ -6,7 +6,7 @@ gradient. Equal input gives equal bits for an equal number of threads.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from moegs import harmonics, kernels
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.kernels import LOCK
-from moegs.rasterize import Choose, Layer, RenderResult
+from moegs.rasterize import Choose, Layer, RenderResult, refuse_other_types, tensors
 from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
 from moegs.rasterize.cpu.sampling import SIDE
 
@@ -29,8 +29,7 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     that is not float32.
     """
     camera = camera.to("cpu")
-    for layer in layers:
-        _refuse_other_types(layer)
+    refuse_other_types(layers, "cpu")
     layers = [_without_broken(layer) for layer in layers]
     gaussians = [layer.gaussians for layer in layers]
     means2d, footprints, depths, bounds, radii = Project.apply(
@@ -54,8 +53,7 @@ def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
     The first three channels take the colours' place, since a kernel without colours would be one more to keep.
     """
     camera = camera.to("cpu")
-    for layer in layers:
-        _refuse_other_types(layer)
+    refuse_other_types(layers, "cpu")
     layers = [_without_broken(layer) for layer in layers]
     gaussians = [layer.gaussians for layer in layers]
     view = _view(layers, camera, None)
@@ -110,33 +108,19 @@ def cache_state() -> str:
     return f"kernels compiled in {folder}" if is_compiled() else f"kernels not compiled yet, to be kept in {folder}"
 
 
-def _tensors(layer: Layer) -> dict[str, Tensor]:
-    """What has a row for each Gaussian of the layer."""
-    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
-    return named if layer.features is None else named | {"features": layer.features}
-
-
-def _refuse_other_types(layer: Layer) -> None:
-    for name, tensor in _tensors(layer).items():
-        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-            raise ValueError(
-                f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the CPU backend takes torch.float32 on cpu"
-            )
-
-
 def _without_broken(layer: Layer) -> Layer:
     """The layer, with opacity 0 and zeros for every Gaussian that has a NaN or infinity anywhere.
 
     So it is not drawn, and neither its values nor its gradients can spread.
     """
-    tensors = _tensors(layer)
-    if all(tensor.detach().sum().isfinite() for tensor in tensors.values()):
+    named = tensors(layer)
+    if all(tensor.detach().sum().isfinite() for tensor in named.values()):
         return layer  # a sum is finite only if all are, and costs a tenth of asking each
     sound: Bool[Tensor, " N"] = torch.stack(
-        [tensor.detach().isfinite().view(len(tensor), -1).all(1) for tensor in tensors.values()]
+        [tensor.detach().isfinite().view(len(tensor), -1).all(1) for tensor in named.values()]
     ).all(0)
     mended = {
-        name: torch.where(sound.view(-1, *[1] * (tensor.dim() - 1)), tensor, 0.0) for name, tensor in tensors.items()
+        name: torch.where(sound.view(-1, *[1] * (tensor.dim() - 1)), tensor, 0.0) for name, tensor in named.items()
     }
     features = mended.pop("features", None)
     return replace(layer, gaussians=replace(layer.gaussians, **mended), features=features)

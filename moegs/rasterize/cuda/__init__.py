@@ -7,7 +7,7 @@ pictures in a tenth of the launches (pictures.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from moegs.cameras import Camera
-from moegs.gaussians import Gaussians
-from moegs.rasterize import ALPHA_MIN, SAMPLE, TILE, Choose, Layer, RenderResult, tile_grid
+from moegs.rasterize import ALPHA_MIN, SAMPLE, TILE, Choose, Layer, RenderResult, refuse_other_types, tensors, tile_grid
 from moegs.rasterize.cuda import pictures
 from moegs.rasterize.cuda.batches import by_lowpass
 from moegs.rasterize.cuda.compositing import check_numbers, composite
@@ -34,8 +33,7 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     Raises ValueError for tensors that are not float32 on a GPU, for more pictures or pixels than can be numbered, and
     where the kernels cannot be compiled.
     """
-    for layer in layers:
-        _refuse_other_types(layer)
+    refuse_other_types(layers, "cuda")
     check_numbers(len(layers), camera.width, camera.height)
     channels = 0 if layers[0].features is None else layers[0].features.shape[1]
     if channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers):
@@ -45,28 +43,13 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
 
 def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
     """The features of all `layers` from one `camera`, as `moegs.rasterize.splat` promises."""
-    for layer in layers:
-        _refuse_other_types(layer)
+    refuse_other_types(layers, "cuda")
     check_numbers(len(layers), camera.width, camera.height)
     return draw_features(layers, camera, kernels())
 
 
-def _tensors(layer: Layer) -> dict[str, Tensor]:
-    """What has a row for each Gaussian of the layer."""
-    named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
-    return named if layer.features is None else named | {"features": layer.features}
-
-
 def _asks_for_gradients(layers: Sequence[Layer]) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for layer in layers for t in _tensors(layer).values())
-
-
-def _refuse_other_types(layer: Layer) -> None:
-    for name, tensor in _tensors(layer).items():
-        if tensor.dtype != torch.float32 or tensor.device.type != "cuda":
-            raise ValueError(
-                f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the CUDA backend takes torch.float32 on cuda"
-            )
+    return torch.is_grad_enabled() and any(t.requires_grad for layer in layers for t in tensors(layer).values())
 
 
 def draw(layers: Sequence[Layer], camera: Camera, steps: Steps, choose: Choose | None = None) -> RenderResult:

@@ -163,8 +163,4 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
     m.def("logits", &logits);
     m.def("blend", &blend_pictures);
     m.def("quantize", &to_bytes);
-    m.attr("SAMPLE") = SAMPLE;
-    m.attr("TILE") = TILE;
-    m.attr("MAX_FEATURES") = MAX_FEATURES;
-    m.attr("CONSTANTS") = pybind11::make_tuple(ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN, MAX_SIGMAS, JACOBIAN_MARGIN);
 }

@@ -10,7 +10,7 @@ constexpr int TILE = 16;          // side of a tile, pixels
 constexpr int SAMPLE = 4;         // pixels along each side of a square that has one sample
 constexpr int MAX_FEATURES = 4;   // channels beside colour and depth
 
-// The constants of the picture, as in moegs/rasterize/__init__.py; bindings.cpp hands them over for a test to compare.
+// The constants of the picture, as in moegs/rasterize/__init__.py; a test compares them.
 constexpr float ALPHA_MIN = 1.0f / 255.0f;
 constexpr float ALPHA_MAX = 0.999f;
 constexpr float TRANSMITTANCE_MIN = 1e-4f;
