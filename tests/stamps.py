@@ -1,6 +1,6 @@
 """Trainings at the size of stamps, for tests: a drifting cloud, filmed by four cameras; experts that learn it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -58,10 +58,27 @@ def ring() -> tuple[Camera, ...]:
 
 @cache
 def scene() -> Scene:
-    """A cloud of 40 Gaussians that drifts, filmed by a ring of cameras, the first held out; points near the truth."""
+    """The cloud as it was filmed; points near the truth."""
+    points, noise, filmed = _filmed()
+    return replace(filmed, points=Points(points.means + 0.05 * noise, points.colors * 0.8, points.times))
+
+
+@cache
+def sparse_scene() -> Scene:
+    """The same; points beside the truth, but for a part of it."""
+    points, _, filmed = _filmed()
+    return replace(filmed, points=Points(points.means[:30] + 0.05, points.colors[:30] * 0.8, points.times[:30]))
+
+
+@cache
+def _filmed() -> tuple[Points, Tensor, Scene]:
+    """A cloud of 40 Gaussians that drifts, a normal offset for each, and what a ring of cameras saw, the first held
+    out."""
     generator = torch.Generator().manual_seed(3)
     points = Points(
-        torch.randn(40, 3, generator=generator) * 0.5, torch.rand(40, 3, generator=generator), torch.rand(40)
+        torch.randn(40, 3, generator=generator) * 0.5,
+        torch.rand(40, 3, generator=generator),
+        torch.rand(40, generator=torch.Generator().manual_seed(4)),
     )
     truth = PolynomialConfig(sh_degree=0, degree=1, opacity=0.8).start(points, FRAMES, 3)
     truth.group("0to2")["motions"].data += torch.tensor([0.6, 0.0, 0.0])
@@ -72,8 +89,7 @@ def scene() -> Scene:
         cameras=cameras, names=("a", "b", "c", "d"), train=(1, 2, 3), test=(0,), timeline=Timeline(FRAMES, 30.0),
         up=torch.tensor([0.0, -1.0, 0.0]), bounds=torch.tensor([[-2.0] * 3, [2.0] * 3]), background=torch.zeros(3),
     )  # fmt: skip
-    start = Points(points.means + 0.05 * torch.randn(40, 3, generator=generator), points.colors * 0.8, points.times)
-    return Scene(rig, Pictures(photos), start)
+    return points, torch.randn(40, 3, generator=generator), Scene(rig, Pictures(photos), points)
 
 
 def training(kind: str = "polynomial", **values) -> ExpertTraining:
