@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from browser_tab import BrowserTab  # noqa: E402  (after the path)
 
 from moegs import checkpoint, demo, export, views  # noqa: E402
+from moegs.shots import Shot, film, for_video  # noqa: E402
 from moegs.tours import Tour  # noqa: E402
 
 
@@ -86,9 +87,9 @@ def video(path: Path, size: tuple[int, int]) -> None:
     """Frames per second of a turntable video, and of rendering the same shots alone, in turn."""
     mixture = checkpoint.load(path).mixture
     camera = mixture.rig.cameras[(*mixture.rig.test, 0)[0]].fitted(*size)
-    first, _ = views.for_video(views.Shot(camera, 0.0))
+    first, _ = for_video(Shot(camera, 0.0))
     size = first.camera.width, first.camera.height
-    shots = views.film(mixture, first, Tour(360.0, 2.0, 30.0, running=True))
+    shots = film(mixture.rig, first, Tour(360.0, 2.0, 30.0, running=True))
     alone, whole = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(3):

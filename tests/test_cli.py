@@ -24,6 +24,7 @@ from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture
 from moegs.router import PixelConfig, UniformConfig, VolumeConfig
+from moegs.shots import Shot
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,11 +73,11 @@ def test_render_writes_the_picture_that_draw_gives(
     options = ("--camera", "train:1", "--time", "3", "--view", view, "--size", "64x40", "--mute", "poly")
     assert run(monkeypatch, "render", file, *options, "--out", out) == 0
     made = checkpoint.load(file).mixture
-    shot = views.Shot(made.rig.cameras[2].fitted(64, 40), t=3 / 6, view=view, active=(False, True))
+    shot = Shot(made.rig.cameras[2].fitted(64, 40), t=3 / 6, view=view, active=(False, True))
     with Image.open(out) as picture:
         pixels, text = np.asarray(picture), picture.info[export.SHOT_KEY]
     assert np.array_equal(pixels, views.draw(made, shot).burnt())
-    assert np.array_equal(pixels, views.draw(made, views.Shot.from_json(text)).burnt())
+    assert np.array_equal(pixels, views.draw(made, Shot.from_json(text)).burnt())
 
 
 def test_a_turntable_is_a_video_of_even_size(

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from moegs import views
 from moegs.cameras import Camera, look_at, pinhole, turntable
 from moegs.data.scene import Rig
 from moegs.mixture import Mixture
+from moegs.shots import Shot, film
 from moegs.timeline import Timeline
 from moegs.tours import Tour, arc, sway
-from moegs.views import Shot
 
 UP = torch.tensor([0.0, 0, 1])
 
@@ -92,7 +91,7 @@ def test_where_all_cameras_stand_in_one_direction_there_is_no_sway() -> None:
 
 
 def test_a_frozen_turntable_is_the_path_around_the_target_at_one_time(mixture: Mixture, shot: Shot) -> None:
-    shots = views.film(mixture, shot, Tour(90.0, seconds=1.0, fps=6.0))
+    shots = film(mixture.rig, shot, Tour(90.0, seconds=1.0, fps=6.0))
     path = turntable(shot.camera, mixture.rig.target, mixture.rig.up, 90.0, 6)
     assert len(shots) == 6
     for each, camera in zip(shots, path, strict=True):
@@ -101,11 +100,11 @@ def test_a_frozen_turntable_is_the_path_around_the_target_at_one_time(mixture: M
 
 
 def test_running_time_goes_as_it_was_filmed_and_starts_again(mixture: Mixture, shot: Shot) -> None:
-    shots = views.film(mixture, replace(shot, t=4 / 6), Tour(90.0, seconds=0.4, fps=20.0, running=True))
+    shots = film(mixture.rig, replace(shot, t=4 / 6), Tour(90.0, seconds=0.4, fps=20.0, running=True))
     frames = [each.t * 6 for each in shots]  # filmed at 10 frames/s, shown at 20: half a frame each
     assert frames == pytest.approx([4, 4.5, 5, 5, 0, 0.5, 1, 1.5], abs=1e-6)  # nothing after the last frame
 
 
 def test_a_video_without_frames_is_refused(mixture: Mixture, shot: Shot) -> None:
     with pytest.raises(ValueError, match=r"0\.01 s at 30 fps has no frame"):
-        views.film(mixture, shot, Tour(360.0, seconds=0.01))
+        film(mixture.rig, shot, Tour(360.0, seconds=0.01))

@@ -23,7 +23,7 @@ from PIL import Image
 from moegs import export, views
 from moegs.cameras import Camera
 from moegs.mixture import Mixture, MixtureRender
-from moegs.views import Shot
+from moegs.shots import Shot
 from viewer.app import App
 from viewer.page import Page
 

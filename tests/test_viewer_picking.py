@@ -12,7 +12,8 @@ from moegs import views
 from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.mosaic import grid
-from moegs.views import Drawing, Shot
+from moegs.shots import Shot
+from moegs.views import Drawing
 from viewer.picking import marked, pixel_at, point_under
 from viewer.resolution import Size
 

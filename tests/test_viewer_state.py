@@ -6,7 +6,7 @@ import pytest
 import viewing
 
 from moegs.mixture import Mixture
-from moegs.views import Shot
+from moegs.shots import Shot
 from viewer import controls
 from viewer.controls import Choice, FrameSlider, Number
 from viewer.state import ViewState

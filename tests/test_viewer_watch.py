@@ -15,7 +15,7 @@ from moegs.checkpoint import Checkpoint
 from moegs.mixture import Mixture
 from moegs.runs import RunFolder, lock, status
 from moegs.runs.status import Look, Phase, Point, Status
-from moegs.views import Shot
+from moegs.shots import Shot
 from viewer import app, training
 from viewer.follower import Follower
 from viewer.page import Page

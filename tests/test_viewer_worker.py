@@ -9,7 +9,7 @@ import pytest
 import viewing
 
 from moegs.mixture import Mixture
-from moegs.views import Shot
+from moegs.shots import Shot
 from viewer.worker import Closed, Frame, Order, Turns, Worker
 
 

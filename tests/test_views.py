@@ -13,7 +13,7 @@ from moegs import probe, views
 from moegs.legends import DEPTH, HEAT, colorize, expert_color
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
-from moegs.views import Shot
+from moegs.shots import Shot, for_video
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ class TestVideo:
     ) -> None:
         camera = shot.camera.fitted(*size)
         asked = replace(shot, camera=camera, view="alpha", temperature=2.0)
-        even, notes = views.for_video(asked)
+        even, notes = for_video(asked)
         assert (even.camera.width, even.camera.height) == rounded
         assert replace(even, camera=camera) == asked
         told = (f"{size[0]}x{size[1]} is odd, which H.264 cannot hold: rounded to {rounded[0]}x{rounded[1]}",)

@@ -9,8 +9,8 @@ import viser
 from moegs import checkpoint, views
 from moegs.checkpoint import Checkpoint
 from moegs.mixture import Mixture
+from moegs.shots import Shot
 from moegs.system import Device, device, memory_told
-from moegs.views import Shot
 from viewer.page import Page
 from viewer.session import Session
 from viewer.studio import Studio

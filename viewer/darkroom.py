@@ -6,7 +6,7 @@ from pathlib import Path
 
 import viser
 
-from moegs.views import Shot
+from moegs.shots import Shot
 from viewer import exports
 from viewer.exports import Advance, Cancelled, Download, Job, Progress, Video
 from viewer.studio import Studio

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moegs import export, views
+from moegs import export, shots
 from moegs.mixture import Mixture
+from moegs.shots import Shot
 from moegs.tours import Tour
-from moegs.views import Drawing, Shot
+from moegs.views import Drawing
 
 Advance = Callable[[int, int], None]
 """Called with how many frames are done and of how many; may raise Cancelled."""
@@ -75,13 +76,13 @@ def film(mixture: Mixture, draw: Callable[[Shot], Drawing], video: Video, on_fra
 
     `on_frame` may raise Cancelled: then nothing is left of it. Raises ValueError where the tour has no way to go.
     """
-    shot, notes = views.for_video(video.shot)
+    shot, notes = shots.for_video(video.shot)
     size = shot.camera.width, shot.camera.height
-    shots = views.film(mixture, shot, video.tour)
+    way = shots.film(mixture.rig, shot, video.tour)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{video.name}.mp4"
-        pictures = (draw(each).burnt() for each in shots)
-        export.write_video(pictures, path, size, video.tour.fps, lambda done: on_frame(done, len(shots)))
+        pictures = (draw(each).burnt() for each in way)
+        export.write_video(pictures, path, size, video.tour.fps, lambda done: on_frame(done, len(way)))
         return Download(path.name, path.read_bytes(), notes)
 
 

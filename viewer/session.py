@@ -9,7 +9,7 @@ import viser
 
 from moegs import probe, views
 from moegs.cameras import Camera
-from moegs.views import Shot
+from moegs.shots import Shot
 from viewer import exports, frustums, markup
 from viewer.controls import cameras
 from viewer.darkroom import Darkroom

@@ -8,9 +8,9 @@ from moegs import views
 from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
+from moegs.shots import Shot
 from moegs.timeline import Timeline
 from moegs.tours import Tour
-from moegs.views import Shot
 from viewer.navigation import Flight
 from viewer.playback import Playback
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Container
 
 from moegs.mixture import Mixture
-from moegs.views import Drawing, Shot, draw
+from moegs.shots import Shot
+from moegs.views import Drawing, draw
 from viewer.worker import Turns
 
 

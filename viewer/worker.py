@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from moegs.views import Drawing, Shot
+from moegs.shots import Shot
+from moegs.views import Drawing
 from viewer.resolution import Resolution, Size
 
 POLL = 0.02

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from moegs import checkpoint, views
+from moegs.shots import Shot
 from moegs.system import Device
 from moegs.system import device as device_called
 from moegs.training.events import Event, Progress, Resumed, Saved, Scored, Snapshot
 from moegs.training.loop import TrainingError
-from moegs.views import Shot
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

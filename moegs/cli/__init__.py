@@ -1,0 +1,27 @@
+"""The verbs of `moegs`: thin, over the core; a file each."""
+
+import sys
+
+from tyro.extras import SubcommandApp
+
+import moegs
+from moegs import system
+from moegs.cli.evaluate import evaluate
+from moegs.cli.info import info
+from moegs.cli.render import render
+from moegs.cli.train import train
+
+app = SubcommandApp()
+app.command(render)
+app.command(info)
+app.command(name="eval")(evaluate)
+app.command(train)
+
+
+def main() -> None:
+    """Runs the verb that the command line names; raises ValueError for an expected failure."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"moegs {moegs.__version__}")
+        return
+    with system.memory_told():
+        app.cli(prog="moegs", description="Mixtures of dynamic Gaussian-splatting experts: train, score and draw them.")

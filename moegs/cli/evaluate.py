@@ -1,0 +1,72 @@
+"""moegs eval: a checkpoint's scores on its data set."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes
+
+from moegs import evaluation, reports, rivals
+from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.progress import progress
+from moegs.lpips import Range as LpipsRange
+from moegs.system import Device
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What to score, and what to print beside."""
+
+    split: evaluation.Split = "test"
+    """Which cameras to score."""
+    every: int = 1
+    """Score each this many frames."""
+    lpips: LpipsRange = "unit"
+    """The range in which AlexNet gets the colours: [0, 1] as MoE-GS evaluates (unit), or [-1, 1] (signed)."""
+    routers: tuple[Path, ...] = ()
+    """Checkpoints, or folders of runs, with other routers over the same experts: scored side by side."""
+    per_expert: bool = False
+    """Also print where each expert is the best, what gate it gets, and what the router loses there."""
+
+
+def evaluate(
+    path: CheckpointPath,
+    /,
+    data: Path,
+    options: OmitArgPrefixes[EvalOptions] = EvalOptions(),
+    set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
+    device: Device = "auto",
+    json: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Score CKPT on its data set: every expert, the mixture, the plain average and the per-pixel oracle.
+
+    Args:
+        path: A trained mixture.
+        data: The folder of the data set that it was trained on.
+        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
+        cache_dir: Where decoded frames stay, in place of the user's cache folder.
+        device: Where to compute.
+        json: Also write the scores as JSON to this file, by camera, frame and picture too; - writes JSON alone to
+            standard output.
+        force: Overwrite the file of --json.
+    """
+    from moegs import config as configs
+    from moegs.data import DataConfig, load_scene
+
+    refuse_existing(json, force, path)
+    protocol = evaluation.Protocol(options.split, options.every, options.lpips)
+    choices = {"path": str(data)}
+    configs.override(choices, set)
+    settings = configs.build(DataConfig, choices, "data")
+    if cache_dir is not None:
+        settings = replace(settings, cache_dir=cache_dir.absolute())
+    mixture = load(path, device).mixture
+    others = rivals.load(options.routers, mixture)
+    scene = load_scene(settings, with_points=False)
+    with progress("pictures") as advance:
+        rows = evaluation.measure(mixture, scene, protocol, others, advance)
+    scores = evaluation.summary(mixture, rows, protocol)
+    own = None if mixture.router is None else mixture.router.config.kind
+    facts = reports.score_facts(mixture, scores, rows)
+    reports.tell(json, facts, lambda console: reports.print_scores(console, scores, own, options.per_expert))

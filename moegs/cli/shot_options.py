@@ -1,0 +1,84 @@
+"""What to draw, as flags: every verb that draws takes the same ones."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+from moegs import tours, views
+from moegs.mixture import Mixture
+from moegs.router import MuteRule
+from moegs.shots import Shot
+
+
+@dataclass(frozen=True)
+class ShotOptions:
+    """What to draw; the browser has a control for each."""
+
+    camera: str = "test:0"
+    """A camera of the data set: test:0, train:3 or its own name."""
+    time: str = "0"
+    """A frame number such as 12, or seconds such as 0.4s."""
+    view: Annotated[str, arg(help=views.describe())] = "rgb"
+    size: str | None = None
+    """Of the picture, as 1280x720; the camera's own when left out."""
+    mute: tuple[str, ...] = ()
+    """Names of experts to leave out."""
+    solo: tuple[str, ...] = ()
+    """Names of the only experts to keep."""
+    mute_rule: MuteRule = "renormalize"
+    """A muted expert's share is spread over the others, lost (keep), or given to the next best (reroute)."""
+    temperature: float | None = None
+    """Divides the router's logits; the router's own when left out."""
+
+    def shot(self, mixture: Mixture) -> Shot:
+        """The shot of `mixture` that these options describe; raises ValueError for what it does not have."""
+        rig = mixture.rig
+        camera = rig.cameras[rig.find(self.camera)]
+        return Shot(
+            camera=camera if self.size is None else camera.fitted(*_size(self.size)),
+            t=rig.timeline.parse(self.time),
+            view=self.view,
+            active=self._active(mixture.names),
+            mute_rule=self.mute_rule,
+            temperature=self.temperature,
+        )
+
+    def _active(self, names: tuple[str, ...]) -> tuple[bool, ...] | None:
+        for name in (*self.mute, *self.solo):
+            if name not in names:
+                raise ValueError(f"expert '{name}': this checkpoint has {', '.join(names)}")
+        if not self.mute and not self.solo:
+            return None
+        return tuple(name not in self.mute and (not self.solo or name in self.solo) for name in names)
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """A video (OUT.mp4, H.264) instead of one picture; outside the arc of the data set's cameras nothing was seen."""
+
+    sway: FlagCreatePairsOff[bool] = False
+    """Swing the camera there and back within the arc of the data set's cameras."""
+    turntable: float | None = None
+    """Degrees to turn around the middle of the scene, such as 360, also where nothing was filmed."""
+    seconds: float = 6.0
+    """How long the video is."""
+    fps: float = 30.0
+    """Frames per second of the video."""
+    running: bool = False
+    """Let time run on from --time, again from the start after the last frame; else it stands still."""
+
+    def tour(self) -> tours.Tour | None:
+        """The way of the camera, None for one picture; raises ValueError where two ways are asked for."""
+        if self.sway and self.turntable is not None:
+            raise ValueError("--sway and --turntable: the camera can go only one way; give one of the two")
+        if not self.sway and self.turntable is None:
+            return None
+        return tours.Tour(self.turntable, self.seconds, self.fps, self.running)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"size '{text}': give width and height in pixels, such as 1280x720")
+    return int(width), int(height)
