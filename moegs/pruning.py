@@ -1,19 +1,98 @@
-"""Pruning: which Gaussians of a mixture stay by a score of each, and the mixture that is left without the others."""
+"""Pruning: how much each Gaussian of a mixture matters, which of them stay, and the mixture without the others."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
+from moegs.cameras import Camera
 from moegs.density.rows import resize
 from moegs.experts.base import Expert
 from moegs.mixture import Mixture
+from moegs.rasterize import Layer, splat
+from moegs.router import Seen, gates
 
 Criterion = Literal["gate-gradient", "contribution"]
 Scope = Literal["mixture", "expert"]
+
+
+def importance(
+    mixture: Mixture,
+    views: Sequence[tuple[int, int]],
+    on_view: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, dict[str, Float[Tensor, " _"]]]:
+    """How much each Gaussian matters to `mixture`: by criterion, then expert, one number for each of its rows.
+
+    `views` are pairs of a camera of the rig and a frame; a score is the mean over them, 0 for a Gaussian that none of
+    them sees. `on_view` hears how many are done of how many.
+
+    `gate-gradient` (MoE-GS): in a view, the norm |dG / d(w, w_dir, t w_time)|: G is the gate of the Gaussian's own
+    expert, averaged over the picture, and the three are what is splatted of this Gaussian. Left out where the router
+    writes nothing on Gaussians. `contribution`: in a view, the sum over its pixels of gate x alpha x transmittance;
+    in pixels. Raises ValueError without views, and for a router that blends no pictures.
+    """
+    if not views:
+        raise ValueError("importance: no views; give training views of the scene")
+    if mixture.router is not None and not mixture.router.blends:
+        raise ValueError(
+            f"importance: under a {mixture.router.config.kind} router no Gaussian has a gate; give a mixture whose "
+            "router blends the experts' pictures"
+        )
+    channels = 0 if mixture.router is None else len(mixture.router.feature_background)
+    sums = [torch.zeros(len(expert), 2, dtype=torch.float64, device=mixture.device) for expert in mixture.members]
+    in_time = sorted(views, key=lambda view: view[1])  # a mixture keeps its last instants
+    for done, (camera, frame) in enumerate(in_time, 1):
+        t = mixture.rig.timeline.t(frame)
+        for total, found, part in zip(
+            sums, _in_view(mixture, mixture.rig.cameras[camera], t), mixture.at(t), strict=True
+        ):
+            rows = torch.arange(len(part), device=found.device) if part.rows is None else part.rows
+            total.index_add_(0, rows, found.double())
+        on_view(done, len(views))
+    means = {name: (total / len(views)).float() for name, total in zip(mixture.names, sums, strict=True)}
+    found = {"contribution": {name: mean[:, 1].clone() for name, mean in means.items()}}
+    if channels:
+        found["gate-gradient"] = {name: mean[:, 0].clone() for name, mean in means.items()}
+    return found
+
+
+def _in_view(mixture: Mixture, camera: Camera, t: float) -> list[Float[Tensor, "N 2"]]:
+    """Of the Gaussians of each expert at `t`: the norm of their gate's gradient, and what they contribute.
+
+    One pass back for all experts and both: an expert's logit depends on no other's weights, so that dG / dw is
+    G (1 - G) / temperature x dlogit / dw, summed over the pixels; and the gradient of the splatted ones, with the gates
+    as theirs, is the contribution.
+    """
+    router, layers = mixture.router, mixture.layers(mixture.at(t), t)
+    with torch.enable_grad():
+        marked = [_marked(layer).requires_grad_() for layer in layers]
+        behind = None if router is None else pad(router.feature_background, (0, 1))
+        splatted = splat(
+            [replace(layer, features=f, feature_background=behind) for layer, f in zip(layers, marked, strict=True)],
+            camera,
+        )
+        channels, shares = splatted[..., :-1].contiguous(), splatted[..., -1]
+        if router is None:
+            total = shares.sum()
+        else:
+            images = None if router.sees_features_alone else mixture.experts_alone(camera, t)
+            logits = router.judge(Seen(layers, images, channels, camera, t)).logits
+            gate = gates(logits.detach(), mixture.temperature)
+            slope = gate * (1 - gate) / (mixture.temperature * camera.width * camera.height)
+            total = (logits * slope).sum() + (shares * gate).sum()
+        gradients = torch.autograd.grad(total, marked)
+    return [torch.stack([gradient[:, :-1].norm(dim=1), gradient[:, -1]], 1) for gradient in gradients]
+
+
+def _marked(layer: Layer) -> Float[Tensor, "N C"]:
+    """What the router wrote, and a one beside it."""
+    one = layer.gaussians.means.new_ones(len(layer.gaussians), 1)
+    return one if layer.features is None else torch.cat([layer.features.detach(), one], dim=1)
 
 
 def kept(scores: Mapping[str, Float[Tensor, " _"]], ratio: float, scope: Scope) -> dict[str, Bool[Tensor, " _"]]:
