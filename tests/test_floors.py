@@ -29,8 +29,9 @@ FLOORS = {
     3: ["mixture", "shots"],
     4: ["checkpoint", "pruning", "evaluation", "views", "probe", "export"],
     5: ["training", "reports", "rivals", "benchmark"],
-    6: ["cli"],
-    7: ["__main__"],
+    6: ["sweep"],
+    7: ["cli"],
+    8: ["__main__"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 SOURCES = sorted(path for folder in ("moegs", "viewer") for path in (ROOT / folder).rglob("*.py"))

@@ -1,4 +1,4 @@
-"""A mixture without the Gaussians that matter least: how many go, how they are weighed, and what is learned afterwards."""
+"""A mixture without the Gaussians that matter least: how many go, and how it learns to do without them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ from moegs.training.joint import JointTrainee
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
+from moegs.training.snapshots import Snapshots
 
 NAME = "pruned"
 """Of the phase, in events and files."""
@@ -105,7 +106,7 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     """
     mixture = whole.mixture
     check(mixture, settings, scene)
-    scores, stored = dict(whole.importance), not fresh and is_whole(whole, settings.criterion)
+    scores, stored = dict(whole.importance), not fresh and holds(whole, settings.criterion)
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
     masks, found = chosen(mixture, scores_by(scores, settings.criterion), scene, settings, on_event)
@@ -153,6 +154,11 @@ def finetuned(
     facts = thin.provenance["pruned"] | {"seconds": seconds}
     learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # which keeps no instant from before
     return replace(thin, mixture=learned.requires_grad_(False), provenance={**thin.provenance, "pruned": facts})
+
+
+def unbroken(steps: int, folder: Path) -> Plan:
+    """A plan of `steps` that leaves nothing to go on from but at its end, in `folder`."""
+    return Plan(steps, 0, folder / "state.pt", steps, Snapshots(folder / "live.pt", seconds=0.0))
 
 
 def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent) -> Checkpoint:
@@ -238,7 +244,7 @@ def mean_psnr(
     return total / len(pairs)
 
 
-def is_whole(loaded: Checkpoint, criterion: Criterion) -> bool:
+def holds(loaded: Checkpoint, criterion: Criterion) -> bool:
     """Whether it holds the scores of all its Gaussians by `criterion`."""
     return set(loaded.importance.get(criterion, {})) == set(loaded.mixture.names)
 
