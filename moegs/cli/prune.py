@@ -39,8 +39,6 @@ class PruneOptions:
     """Steps that the router learns afterwards, on the training cameras."""
     finetune_experts: FlagCreatePairsOff[bool] = False
     """Let the experts learn with it."""
-    finetune_rate: float = 0.1
-    """Share of the learning rates of training: of the router's at their start, of the experts' at their end."""
     weigh_every: int = 1
     """Each so many frames of every training camera give the scores; fewer are faster."""
     weigh_anew: FlagCreatePairsOff[bool] = False
@@ -59,7 +57,6 @@ class PruneOptions:
             weigh_every=self.weigh_every,
             finetune=self.finetune,
             finetune_experts=self.finetune_experts,
-            finetune_rate=self.finetune_rate,
         )
 
 
