@@ -8,7 +8,9 @@ import moegs
 from moegs import system
 from moegs.cli.evaluate import evaluate
 from moegs.cli.info import info
+from moegs.cli.prune import prune
 from moegs.cli.render import render
+from moegs.cli.sweep import sweep
 from moegs.cli.train import train
 
 app = SubcommandApp()
@@ -16,6 +18,8 @@ app.command(render)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
+app.command(prune)
+app.command(sweep)
 
 
 def main() -> None:
