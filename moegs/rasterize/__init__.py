@@ -15,10 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.gaussians import ALPHA_MIN as ALPHA_MIN
 from moegs.gaussians import Gaussians, LowPass
 
-ALPHA_MIN = 1 / 255
-"""A Gaussian adds nothing to a pixel below this alpha."""
 ALPHA_MAX = 0.999
 """Alpha is capped here."""
 TRANSMITTANCE_MIN = 1e-4
