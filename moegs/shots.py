@@ -41,11 +41,15 @@ class Shot:
                 "make it smaller"
             )
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `Mixture.render` is to be told beside camera and time."""
+        return {name: getattr(self, name) for name in ("active", "mute_rule", "temperature", "skip_below")}
+
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
         camera = self.camera
-        names = ("t", "view", "active", "mute_rule", "temperature", "skip_below")
-        plain = {name: config.dump(getattr(self, name)) for name in names}
+        plain = {name: config.dump(value) for name, value in {"t": self.t, "view": self.view, **self.options}.items()}
         place = {"viewmat": camera.viewmat.tolist(), "K": camera.K.tolist()}
         return json.dumps({"camera": {**place, "width": camera.width, "height": camera.height}, **plain})
 

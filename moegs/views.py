@@ -40,14 +40,7 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     """
     view, name = _parse(mixture, shot.view)
     with torch.no_grad():
-        render = mixture.render(
-            shot.camera,
-            shot.t,
-            active=shot.active,
-            mute_rule=shot.mute_rule,
-            temperature=shot.temperature,
-            skip_below=shot.skip_below,
-        )
+        render = mixture.render(shot.camera, shot.t, **shot.options)
     number = mixture.names.index(name) if name else 0
     pixels, legend = view.paint(mixture, render, number)
     return Drawing(pixels, _annotated(legend, mixture, shot), render)

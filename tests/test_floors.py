@@ -28,7 +28,7 @@ FLOORS = {
     1: ["experts", "rasterize", "data", "ssim", "lpips", "runs"],
     2: ["losses", "metrics", "density", "router", "system", "tours", "instants"],
     3: ["mixture", "shots"],
-    4: ["checkpoint", "evaluation", "views", "probe", "export"],
+    4: ["checkpoint", "evaluation", "views", "verification", "probe", "export"],
     5: ["training", "reports", "rivals", "benchmark"],
     6: ["cli"],
     7: ["__main__"],

@@ -6,6 +6,7 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.bench import bench
 from moegs.cli.evaluate import evaluate
 from moegs.cli.info import info
 from moegs.cli.render import render
@@ -16,6 +17,7 @@ app.command(render)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
+app.command(bench)
 
 
 def main() -> None:
