@@ -12,7 +12,7 @@ from moegs.experts.base import Expert
 from moegs.fingerprints import Fingerprint, tensors_of
 from moegs.gaussians import Gaussians
 
-INSTANTS_BYTES = 512 * 2**20
+INSTANTS_BYTES = 512 * 10**6
 """That a mixture keeps of instants unless told otherwise, on the device of its experts."""
 
 

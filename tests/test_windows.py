@@ -19,8 +19,8 @@ from moegs.router import VolumeConfig
 TIMED = ["polynomial", "polynomial, two segments", "keyframe"]
 TIMELESS = ["hexplane", "embedding"]
 TIMES = [*(k / 64 for k in range(65)), 0.123, 0.4999999, 1 / 3]
-EXACT = {"cpu": 0, "cuda": 1e-6}
-"""Of colours: on a GPU, Gaussians of one depth may be blended in another order."""
+EXACT = 1e-6
+"""Of colours: torch may round a function of fewer rows otherwise, where its vectors end."""
 
 
 def brief(name: str) -> Expert:
@@ -161,4 +161,4 @@ def test_the_picture_is_the_same_without_those_that_sleep(backend: str, router: 
         with torch.no_grad():
             ours, theirs = (made.render(camera, t, skip_below=0.1) for made in (culled, waking))
         for name in ("picture", "alpha", "gates", "images"):
-            assert_close(getattr(ours, name), getattr(theirs, name), atol=EXACT[backend], rtol=0)
+            assert_close(getattr(ours, name), getattr(theirs, name), atol=EXACT, rtol=0)

@@ -57,14 +57,14 @@ def alone(mixture: Mixture, number: int) -> Mixture:
 
 
 def members(mixture: Mixture, view: View) -> dict[str, Frame]:
-    """Each expert's own frame at a kept instant, exact."""
-    everyone = enumerate(mixture.names)
+    """Each expert's own frame at a kept instant, exact; none for one alone, whose frame is the mixture's."""
+    everyone = enumerate(mixture.names if mixture.router is not None else ())
     return {name: frame(alone(mixture, number), view, OPTIONS["exact"]) for number, name in everyone}
 
 
 def _members(mixture: Mixture, view: View) -> Named:
     found: Named = {f"member:{name}": _seen(way) for name, way in members(mixture, view).items()}
-    for number, name in enumerate(mixture.names):
+    for number, name in enumerate(mixture.names if found else ()):
         found[f"member-live:{name}"] = _seen(frame(alone(mixture, number), view, OPTIONS["culled"]))
     return found
 

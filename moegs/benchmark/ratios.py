@@ -17,7 +17,7 @@ def ratios(stages: Mapping[str, Timing], names: Sequence[str], others: Sequence[
         return median[above] / median[below] if above in median and below in median else None
 
     def total(word: str) -> float:
-        return sum(time for name, time in median.items() if name.startswith(f"{word}:"))
+        return sum((time for name, time in median.items() if name.startswith(f"{word}:")), start=0.0)
 
     slowest = None
     if len(names) > 1:

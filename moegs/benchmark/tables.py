@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+STAGES = ("project", "bin+sort", "project+bin+sort", "composite", "gate", "blend", "pixels", "encode")
 WORDS = {
     "project": "projection, harmonics included",
     "bin+sort": "lists of each tile, and their sort",
@@ -52,7 +53,7 @@ def sections(facts: Mapping[str, Any]) -> list[Section]:
     told = [(f"`{name}`", f"{value:.2f}") for name, value in facts["ratios"].items() if value is not None]
     found = [Section("Ratios of medians", ("ratio", "measured"), tuple(told))]
     groups = {
-        "Stages of one exact frame": ("deform:", *(name for name in WORDS if ":" not in name)),
+        "Stages of one exact frame": ("deform:", *STAGES),
         "The rasterizer alone": ("pass:",),
         "Whole frames, to 8-bit pixels": ("frame:", "served"),
         "Experts alone, whole frames": ("member:", "member-live:"),

@@ -60,7 +60,7 @@ class Windows:
 
 def picked(rows: Mapping[str, Tensor], awake: Int[Tensor, " M"] | None) -> Mapping[str, Tensor]:
     """Those of a group's `rows` that are `awake`, all when None."""
-    return rows if awake is None else {name: tensor[awake] for name, tensor in rows.items()}
+    return rows if awake is None else {name: tensor.index_select(0, awake) for name, tensor in rows.items()}
 
 
 def numbered(awake: Sequence[Int[Tensor, " _"] | None], counts: Sequence[int]) -> Int[Tensor, " M"] | None:
