@@ -109,7 +109,7 @@ def rasterize(
     Raises ValueError for no layers, for tensors whose rows do not belong together, for layers with different numbers of
     feature channels, or for a backend that is unknown or cannot run here.
     """
-    draw = _backend(layers, backend).rasterize
+    draw = backend_for(layers, backend).rasterize
     if choose is None:
         return draw(layers, camera, None)
     chosen: list[Bool[Tensor, "E Y X"]] = []
@@ -129,7 +129,7 @@ def splat(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto")
 
     Differentiable in the features alone. Raises ValueError as `rasterize` does.
     """
-    found = _backend(layers, backend)
+    found = backend_for(layers, backend)
     if not _channels(layers[0]):
         return layers[0].gaussians.means.new_zeros(len(layers), camera.height, camera.width, 0)
     return found.splat(layers, camera)
@@ -150,8 +150,8 @@ def _channels(layer: Layer) -> int:
     return 0 if layer.features is None else layer.features.shape[1]
 
 
-def _backend(layers: Sequence[Layer], backend: Backend) -> ModuleType:
-    """The module that renders `layers`."""
+def backend_for(layers: Sequence[Layer], backend: Backend) -> ModuleType:
+    """The module that renders `layers`; raises ValueError where `rasterize` says so."""
     if not layers:
         raise ValueError("rasterize: no layers given; pass at least one")
     channels = {_channels(layer) for layer in layers}
