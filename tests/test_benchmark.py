@@ -130,7 +130,7 @@ def test_one_expert_alone_leaves_out_what_cannot_be_compared() -> None:
     assert not any(name.startswith(("member", "culled")) for name in found.stages)
     assert "gate" not in found.stages
     told = {name for name in ASKED if found.ratios[name] is not None}
-    assert told == {"cached_over_live"}
+    assert told == {"cached_over_live", "tight_pairs_over_3sigma"}
 
 
 def test_a_router_that_needs_pictures_has_no_passes_of_its_own() -> None:
@@ -164,7 +164,10 @@ def test_rounds_before_those_that_count_do_not_count() -> None:
 
 def test_the_slowest_member_is_the_one_with_the_largest_median() -> None:
     times = {"member:a": 4.0, "member:b": 5.0, "frame:all": 6.0, "against:x:all": 3.0, "against:x:exact": 9.0}
-    found = ratios({name: Timing(time, time) for name, time in times.items()}, ("a", "b"), ("x",))
+    pairs = {"tight_pixels": 30, "square_pixels": 100, "tight_tiles": 0, "square_tiles": 0}
+    found = ratios({name: Timing(time, time) for name, time in times.items()}, pairs, ("a", "b"), ("x",))
+    assert found["tight_pairs_over_3sigma"] == 0.3
+    assert found["tight_tiles_over_3sigma"] is None
     assert found["frame_over_slowest_member"] == pytest.approx(1.2)
     assert found["frame_over_slowest_member:x"] == pytest.approx(0.6)
     assert found["one_pass_over_separate"] is None

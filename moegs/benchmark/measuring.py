@@ -1,7 +1,7 @@
 """One run: everything timed in turn, what the pictures lose, and the ratios of it all."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from moegs.benchmark.ratios import ratios
 from moegs.benchmark.timing import Rounds, Timing, device_name, in_turn, peak_bytes
 from moegs.mixture import Mixture
 from moegs.rasterize import rasterize
+from moegs.rasterize.pairs import count_pairs
 from moegs.verification import psnr
 from moegs.views import to_pixels
 
@@ -63,7 +64,8 @@ class Benchmark:
     pictures: dict[str, Quality]
     """Of `frame:`, `member:` and `against:` contenders."""
     pairs: dict[str, int]
-    """(Gaussian, tile) pairs that were composited by `pass:one` and `pass:gated`."""
+    """(Gaussian, tile) pairs that were composited by `pass:one` and `pass:gated`; and as `rasterize.pairs` counts them,
+    (Gaussian, pixel) and (Gaussian, tile) pairs within tight spans and within 3-sigma squares."""
     memory: dict[str, Memory]
     """Of the `mixture`, and of the others by name."""
     peak_bytes: int | None
@@ -97,8 +99,9 @@ def measure(
     shown = {f"frame:{name}": way for name, way in ways.items()} | others
     shown |= {f"member:{name}": way for name, way in members(mixture, view).items()}
     exact = ways["one-pass"]()
+    pairs = _pairs(mixture, view)
     return Benchmark(
-        ratios=ratios(stages, mixture.names, tuple(against)),
+        ratios=ratios(stages, pairs, mixture.names, tuple(against)),
         device=device_name(mixture.device),
         size=(view.camera.width, view.camera.height),
         t=view.t,
@@ -106,7 +109,7 @@ def measure(
         rounds=rounds.count,
         stages=stages,
         pictures={name: _quality(way(), exact, photo) for name, way in shown.items()},
-        pairs=_pairs(mixture, view),
+        pairs=pairs,
         memory={name: _memory(each, view) for name, each in {"mixture": mixture, **against}.items()},
         peak_bytes=peak,
         notes=_notes(mixture),
@@ -134,7 +137,8 @@ def _quality(picture: Tensor, exact: Tensor, photo: Tensor | None) -> Quality:
 
 
 def _pairs(mixture: Mixture, view: View) -> dict[str, int]:
-    found = {"pass:one": int(rasterize(layers_at(mixture, view.t, culled=True), view.camera).pairs)}
+    layers = layers_at(mixture, view.t, culled=True)
+    found = {"pass:one": int(rasterize(layers, view.camera).pairs), **asdict(count_pairs(layers, view.camera))}
     if can_be_parted(mixture):
         found["pass:gated"] = int(mixture.render(view.camera, view.t, skip_below=view.skip_below).pairs)
     return found

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from moegs.benchmark.timing import Timing
 
 
-def ratios(stages: Mapping[str, Timing], names: Sequence[str], others: Sequence[str]) -> dict[str, float | None]:
+def ratios(
+    stages: Mapping[str, Timing], pairs: Mapping[str, int], names: Sequence[str], others: Sequence[str]
+) -> dict[str, float | None]:
     """Those of the whole mixture first, then of each of its experts `names`, then of each other checkpoint.
 
     None where there is nothing to compare. A mixture's frame that is put over its slowest member's has all that makes
@@ -26,13 +28,14 @@ def ratios(stages: Mapping[str, Timing], names: Sequence[str], others: Sequence[
     found = {
         "one_pass_over_separate": over("pass:one", "pass:separate"),
         "gated_over_separate": over("pass:gated", "pass:separate"),
-        "tight_pairs_over_3sigma": None,
+        "tight_pairs_over_3sigma": pairs["tight_pixels"] / pairs["square_pixels"] if pairs["square_pixels"] else None,
         "culled_over_unculled": total("culled") / total("unculled") if total("unculled") else None,
         "cached_over_live": over("frame:exact", "frame:culled"),
         "frame_over_slowest_member": over(fastest, slowest),
         "exact_frame_over_slowest_member": over("frame:exact", slowest),
         "one_pass_frame_over_separate_frame": over("frame:one-pass", "frame:separate"),
         "all_over_one_pass_frame": over(fastest, "frame:one-pass"),
+        "tight_tiles_over_3sigma": pairs["tight_tiles"] / pairs["square_tiles"] if pairs["square_tiles"] else None,
     }
     for name in names:
         found[f"cached_over_live:{name}"] = over(f"member:{name}", f"member-live:{name}")

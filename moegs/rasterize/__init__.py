@@ -142,7 +142,7 @@ def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
     They are for measuring, on layers without NaN or infinity; call them without gradients. Raises ValueError as
     `rasterize` does.
     """
-    backend = _backend(layers, "auto")
+    backend = backend_for(layers, "auto")
     return import_module(f"{backend.__name__}.stages").stages(layers, camera)
 
 

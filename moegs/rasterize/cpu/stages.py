@@ -12,24 +12,20 @@ from moegs.kernels import LOCK
 from moegs.rasterize import Layer, Stages
 from moegs.rasterize import cpu as whole
 from moegs.rasterize.cpu import compositing, tiles
-from moegs.rasterize.cpu.autograd import MAX_LANES, Project, _empty_pictures
+from moegs.rasterize.cpu.autograd import MAX_LANES, _empty_pictures
 from moegs.rasterize.cpu.compositing import Pictures
-
-FIELDS = ("means", "quats", "scales", "opacities")
-"""What is projected, in order."""
 
 
 def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
     """Projection with the colours' harmonics, lists per tile with their sort, blending."""
     camera = camera.to("cpu")
     view, lanes = whole._view(layers, camera, None), min(numba.get_num_threads(), MAX_LANES)
-    parts = [layer.gaussians for layer in layers]
     shape = (len(layers), *view.size)
 
     def project() -> tuple[torch.Tensor, ...]:
-        fields = (whole._joined([getattr(part, name) for part in parts]) for name in FIELDS)
-        colors = whole._joined([whole._colors(part, camera) for part in parts])
-        return *Project.apply(*fields, view), colors, whole._joined([whole._features(layer) for layer in layers])
+        colors = whole._joined([whole._colors(layer.gaussians, camera) for layer in layers])
+        features = whole._joined([whole._features(layer) for layer in layers])
+        return *whole._projected(layers, view), colors, features
 
     @cache
     def projected() -> list[np.ndarray]:
