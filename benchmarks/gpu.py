@@ -94,16 +94,10 @@ def bench(keep: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for title, (kinds, count, size) in SCENES.items():
         mixture = made.mixture(kinds, count, size).to("cuda")
-        result = benchmark.measure(mixture, mixture.rig.cameras[0], 0.3)
+        view = benchmark.View(mixture.rig.cameras[0], 0.3, skip_below=0.02)
+        result = benchmark.measure(mixture, view, benchmark.Rounds())
         found[title] = asdict(result)
-        print(title)
-        for name, timing in result.stages.items():
-            print(f"  {name:<20} {timing.median:8.3f} ms, p95 {timing.p95:8.3f}")
-        for name, ratio in result.ratios.items():
-            print(f"  {name:<32} {ratio:.2f}")
-        print(
-            f"  pairs {result.pairs}, gated {result.psnr_gated:.1f} dB, largest error {result.largest_error_gated:.3f}"
-        )
+        print(f"{title}\n\n{benchmark.tables.markdown(found[title])}\npairs {result.pairs}")
         del mixture
         torch.cuda.empty_cache()
     found["training step, 100,000 Gaussians, 1352x1014"] = {kind: training_step(kind) for kind in KINDS}

@@ -30,8 +30,16 @@ def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], 
     if alone:
         print(text)
     elif target is not None:
-        with replacing(target) as place:
-            place.write_text(text + "\n")
+        write(target, text + "\n")
+
+
+def write(target: Path, text: str) -> None:
+    """`text` as the file `target`, which is whole or not there; to standard output where that is -."""
+    if str(target) == "-":
+        print(text, end="")
+        return
+    with replacing(target) as place:
+        place.write_text(text)
 
 
 def _finite(value: Any) -> Any:

@@ -6,6 +6,7 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.bench import bench
 from moegs.cli.evaluate import evaluate
 from moegs.cli.info import info
 from moegs.cli.prune import prune
@@ -20,6 +21,7 @@ app.command(name="eval")(evaluate)
 app.command(train)
 app.command(prune)
 app.command(sweep)
+app.command(bench)
 
 
 def main() -> None:
