@@ -134,7 +134,7 @@ def measure(
         )
     pairs.sort(key=lambda pair: pair[1])  # a mixture keeps its last instants
     rows = []
-    for number, frame in pairs:
+    for number, frame in scene.in_turn(pairs):
         camera, t = rig.cameras[number], rig.timeline.t(frame)
         photo = scene.photo(number, frame, mixture.device)
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """Scene: what was filmed, from where and when; the part of it that a checkpoint carries is the Rig."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,8 @@ from moegs.timeline import Timeline
 SPLITS = ("train", "test")
 LARGEST = 1e15
 """World units; squares of what is larger, and their sums, would not fit float32."""
+AHEAD = 4
+"""How many photos a scene is told of before they are asked for."""
 UNIT = 1e-3
 """How far a direction may be from length 1: far more than float32 makes of it."""
 
@@ -144,6 +146,12 @@ class Scene:
     def pairs(self, cameras: Sequence[int]) -> list[tuple[int, int]]:
         """Camera and frame of every photo of `cameras`, camera by camera."""
         return [(camera, frame) for camera in cameras for frame in self.frames(camera)]
+
+    def in_turn(self, pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Each of `pairs` (camera, frame), in order; while one is at hand, the photos of the next are read."""
+        for place, pair in enumerate(pairs):
+            self.expect(pairs[place : place + AHEAD])
+            yield pair
 
     def photo(self, camera: int, frame: int, device: torch.device | str = "cpu") -> Float[Tensor, "H W 3"]:
         """The photo of the rig's camera number `camera` at `frame`, RGB in [0, 1]."""

@@ -179,10 +179,10 @@ def instants_within(gb: float, mixture: Mixture) -> int:
 @torch.no_grad()
 def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> float:
     """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % 3 == 0]
     psnrs = [
         float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
-        for camera, frame in scene.pairs(cameras)
-        if frame % 3 == 0
+        for camera, frame in scene.in_turn(pairs)
         for photo in [scene.photo(camera, frame, mixture.device)]
     ]
     return sum(psnrs) / len(psnrs)
