@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moegs.data import DataConfig
 from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
@@ -42,7 +43,7 @@ def opened(
     work in `out`, it belongs to another config, or it holds a run and `sitting` does not resume.
     """
     settings, folder = settings.resolved(base), RunFolder(out)
-    with lock.hold(folder.lock), _logged(folder, sitting, on_event) as tell:
+    with lock.hold(folder.lock), _logged(folder, settings.data, sitting, on_event) as tell:
         fresh = not folder.config.exists()
         _claim(folder, settings, sitting.resume)
         folder.sweep()
@@ -63,13 +64,13 @@ def opened(
 
 
 @contextmanager
-def _logged(folder: RunFolder, sitting: Sitting, on_event: OnEvent) -> Iterator[OnEvent]:
+def _logged(folder: RunFolder, data: DataConfig, sitting: Sitting, on_event: OnEvent) -> Iterator[OnEvent]:
     if not sitting.tensorboard:
         yield on_event
         return
     from moegs.training.logs import TensorBoard
 
-    board = TensorBoard(folder.logs, sitting.device)
+    board = TensorBoard(folder.logs, sitting.device, data)
 
     def tell(event: Event) -> None:
         board.tell(event)
