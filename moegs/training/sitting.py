@@ -1,7 +1,7 @@
 """A sitting: one process's stay in a run's folder, which it claims, and where it says how the run stands."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,15 @@ class Sitting:
     """End after this stage; resuming goes on with the next."""
     tensorboard: bool = False
     """Write scalars and pictures into the folder `logs` of the run; needs the extra [logs]."""
+
+
+def check_all(failed: Mapping[str, str], runs: int) -> None:
+    """Raises TrainingError in one line when of so many runs any has failed; `failed`: the reason of each, by name."""
+    if failed and runs == 1:
+        raise TrainingError(next(iter(failed.values())))
+    if failed:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise TrainingError(f"{len(failed)} of {runs} runs failed; {told}")
 
 
 @contextmanager
