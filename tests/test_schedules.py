@@ -22,6 +22,7 @@ EXEMPT = {
     "TrainConfig.save_every": "how much a kill costs, not how long something is learned",
     "DataConfig.start": "a frame",
     "DataConfig.points_step": "frames",
+    "EmbeddingConfig.neighbour_every": "Gaussians go as far in so many steps whatever the budget, since the rates stay",
     "LossGuidedConfig.hold_every": "a pattern that comes again each few steps, not a schedule",
     "LossGuidedConfig.hold_steps": "likewise",
     "KeyframeConfig.interval": "frames from key to key",

@@ -1,6 +1,7 @@
 """One expert alone: photometric loss on the pictures that its sampling draws, under density control and its recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -168,9 +169,13 @@ class ExpertTrainee(Trainee):
         self.last = None
         for edit in self.recipe.edits(step):
             self._check(edit, step)
-            self.control.revise(edit)
+            with self._inhabited(step, "its recipe removed", "set the part of the recipe that did so to null"):
+                self.control.revise(edit)
         stage = self.recipe.stage_start(step)
-        self.control.after_step(step - stage)
+        density = self.config.density
+        removed = f"density control (below opacity {density.opacity_at(step - stage):g}, or too large) removed"
+        with self._inhabited(step, removed, "set density.prune_above, or lower density.opacity and the rates"):
+            self.control.after_step(step - stage)
         self.sampler.frames = self.recipe.frames
 
     def _check(self, edit: Edit, step: int) -> None:
@@ -180,6 +185,25 @@ class ExpertTrainee(Trainee):
                     f"{self.name}: the recipe's new values of 'groups.{edit.group}.{name}' are not finite at step "
                     f"{step}; lower the rates, or set the part that made them to null"
                 )
+
+    @contextmanager
+    def _inhabited(self, step: int, removed: str, cure: str) -> Iterator[None]:
+        """Raises TrainingError when the block empties a group, and with it a frame; a group may be empty where the
+        others still show something."""
+        before = self.expert.counts()
+        yield
+        emptied = [name for name, count in self.expert.counts().items() if before[name] and not count]
+        timeline = self.scene.rig.timeline
+        bare = [frame for frame in range(timeline.frames) if not self._shows(timeline.t(frame))] if emptied else []
+        if bare:
+            raise TrainingError(
+                f"{self.name}: {removed} the last Gaussian of group '{emptied[0]}' at step {step}, which leaves "
+                f"nothing to show at frame {bare[0]}; {cure}"
+            )
+
+    @torch.no_grad()
+    def _shows(self, t: float) -> bool:
+        return len(self.expert.at(t)) > 0
 
     def state_dict(self) -> dict[str, Any]:
         # A resumed expert has computed nothing from its rows yet: to go on alike, neither may this one have.
