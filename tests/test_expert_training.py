@@ -261,8 +261,8 @@ TWO_SEGMENTS = replace(KINDS["polynomial"], segments=2)
 def test_density_control_that_removes_the_last_gaussian_stops_the_training(scene: Scene, tmp_path: Path):
     trainee = ExpertTrainee(training("polynomial", density=OPAQUE), scene, CPU)
     told = (
-        r"^polynomial: density control \(below opacity 0.99, or too large\) removed the last Gaussian of group '0to2' at "
-        r"step 6, which leaves nothing to show at frame 0; set density.prune_above, or lower"
+        r"^polynomial: density control \(below opacity 0.99, or too large\) removed the last Gaussian of group '0to2' "
+        r"at step 6, which leaves nothing to show at frame 0; set density.prune_above, or lower"
     )
     with pytest.raises(TrainingError, match=told):
         run(trainee, trainee.sampler, plan(tmp_path, 12, save_every=5), lambda event: None)

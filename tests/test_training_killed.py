@@ -34,10 +34,11 @@ from moegs.training.events import Progress
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def half_saved(contents, path):
+def half_saved(contents, file):
     whole = io.BytesIO()
     torch.serialization.save(contents, whole)
-    Path(path).write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+    file.flush()
     kill()
 
 def work(out, end, steps, delay):
@@ -52,7 +53,7 @@ def work(out, end, steps, delay):
             if told == steps and end == "anywhere":
                 threading.Timer(delay, kill).start()
             if told == steps and end == "writing":
-                loop.torch.save = half_saved
+                torch.save = half_saved
         train(settings, Path(sys.argv[1]).parent, out, tell, Sitting(resume=True))
 
 loop.REPORT_SECONDS = 0.0

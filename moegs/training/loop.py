@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RAdam
 
 from moegs.experts.base import Rate
-from moegs.files import replacing
+from moegs.files import save_tensors
 from moegs.mixture import Mixture
 from moegs.system import memory_told
 from moegs.training.events import Event, Progress, Resumed
@@ -205,8 +205,7 @@ def _put_down(trainee: Trainee, draws: Sampler, step: int, seconds: float, path:
         "draws": draws.state_dict(),
         "random": torch.get_rng_state(),
     }
-    with replacing(path) as temporary:
-        torch.save(contents, temporary)
+    save_tensors(contents, path)
 
 
 def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:

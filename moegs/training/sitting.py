@@ -61,7 +61,7 @@ def opened(
         try:
             yield run, recorder.tell
         except KeyboardInterrupt:
-            recorder.end("stopped", "by Ctrl-C; --resume goes on")
+            recorder.end("stopped", "by Ctrl-C or SIGTERM; --resume goes on")
             raise
         except Exception as error:
             recorder.end("failed", " ".join(str(error).split()) or type(error).__name__)
