@@ -229,7 +229,8 @@ def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> 
     if clashes := [name for name in mixture.names if name in taken]:
         raise ValueError(f"evaluation: an expert is called '{clashes[0]}', as a score is; give it another name")
     if not (ours.train if split == "train" else ours.test):
-        raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera")
+        other = "test" if split == "train" else "train"
+        raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera; score the {other} split")
     if theirs.timeline != ours.timeline:
         raise ValueError(
             f"evaluation: the data has {theirs.timeline.frames} frames at {theirs.timeline.fps:g} fps, the checkpoint "

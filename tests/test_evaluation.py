@@ -200,3 +200,10 @@ def test_an_expert_with_the_name_of_a_score_is_refused(made: Mixture) -> None:
         evaluate(named, Scene(made.rig, Rendered(made, 0), NONE))
     with pytest.raises(ValueError, match="an expert is called 'poly', as a score is"):
         measure(made, Scene(made.rig, Rendered(made, 0), NONE), Protocol(), {"poly": made})
+
+
+def test_a_split_without_cameras_says_which_has_some(made: Mixture) -> None:
+    rig = replace(made.rig, train=(*made.rig.train, *made.rig.test), test=())
+    sole = Mixture(made.names, made.members, made.router, rig)
+    with pytest.raises(ValueError, match="the test split of the checkpoint has no camera; score the train split"):
+        evaluate(sole, Scene(rig, Rendered(made, 1), NONE))

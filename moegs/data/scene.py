@@ -16,6 +16,8 @@ from moegs.timeline import Timeline
 SPLITS = ("train", "test")
 LARGEST = 1e15
 """World units; squares of what is larger, and their sums, would not fit float32."""
+ONE_PLACE = 1e-6
+"""World units; cameras no further apart stand in one place."""
 AHEAD = 4
 """How many photos a scene is told of before they are asked for."""
 UNIT = 1e-3
@@ -79,9 +81,16 @@ class Rig:
 
     @property
     def extent(self) -> float:
-        """1.1 times the largest distance of a training camera from their mean (3D Gaussian Splatting), world units."""
+        """1.1 times the largest distance of a training camera from their mean (3D Gaussian Splatting), world units.
+
+        Where all stand in one place, half the diagonal of the bounds: rates are per unit of it, and with 0 nothing
+        would learn.
+        """
         centers = torch.stack([self.cameras[i].center for i in self.train or range(len(self.cameras))])
-        return 1.1 * float((centers - centers.mean(0)).norm(dim=1).max())
+        spread = 1.1 * float((centers - centers.mean(0)).norm(dim=1).max())
+        if spread > ONE_PLACE:
+            return spread
+        return float((self.bounds[1] - self.bounds[0]).norm()) / 2 or 1.0
 
     def find(self, text: str) -> int:
         """The number of the camera that `text` names: "test:0", "train:3" or the data set's own name.

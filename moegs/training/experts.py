@@ -1,5 +1,6 @@
 """One expert alone: photometric loss on the pictures that its sampling draws, under density control and its recipe."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.config import check_range
 from moegs.data.scene import Scene
 from moegs.density import DensityConfig, DensityControl
 from moegs.experts import AnyExpertConfig
@@ -24,6 +26,9 @@ from moegs.schedules import Steps
 from moegs.ssim import ssim, ssim_map
 from moegs.training.loop import Attempt, Trainee, TrainingError, make_optimizer
 from moegs.training.sampling import Sampling, ShuffledConfig
+
+MOST = 1e6
+"""That a factor may be: far beyond what helps, and far from what float32 cannot hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +52,11 @@ class ExpertTraining:
     """Multiplies the scene's extent, and with it all rates and sizes that are measured in it."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: got {self.steps}, expected at least 1")
-        if not 0 <= self.ssim_weight <= 1:
-            raise ValueError(f"ssim_weight: got {self.ssim_weight}, expected a share in [0, 1]")
-        if not self.held_ssim >= 0:
-            raise ValueError(f"held_ssim: got {self.held_ssim}, expected 0 or more")
-        if not self.extent_scale > 0:
-            raise ValueError(f"extent_scale: got {self.extent_scale}, expected a positive number")
+        check_range(self, 1.0, math.inf, "steps")
+        check_range(self, 0.0, 1.0, "ssim_weight")
+        check_range(self, 0.0, MOST, "held_ssim")
+        if not 0 < self.extent_scale <= MOST:
+            raise ValueError(f"extent_scale: got {self.extent_scale}, expected more than 0, up to {MOST:g}")
 
 
 @dataclass(frozen=True)

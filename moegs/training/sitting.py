@@ -68,6 +68,8 @@ def opened(
             if fresh and not recorder.begun:
                 folder.config.unlink(missing_ok=True)  # a start that fails leaves the folder to the corrected config
             raise
+        finally:
+            folder.sweep()  # of workers that were ended with this process
         whole = folder.mixture.exists()
         recorder.end("finished" if whole else "stopped", "" if whole else f"after {run.stages[-1]}; --resume goes on")
 
