@@ -26,6 +26,8 @@ EXEMPT = {
     "LossGuidedConfig.hold_every": "a pattern that comes again each few steps, not a schedule",
     "LossGuidedConfig.hold_steps": "likewise",
     "KeyframeConfig.interval": "frames from key to key",
+    "Pruning.weigh_every": "frames",
+    "Pruning.check_every": "likewise",
     "Decay.start": "a learning rate",
     "Annealing.start": "a temperature",
     "OneFrameConfig.batch": "pictures in each step",
