@@ -16,7 +16,7 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
-from moegs.files import replacing
+from moegs.files import save_tensors
 from moegs.mixture import Mixture
 from moegs.router import AnyRouterConfig, Router
 from moegs.timeline import Timeline
@@ -64,8 +64,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         },
         "provenance": checkpoint.provenance,
     }
-    with replacing(path) as temporary:
-        torch.save(contents, temporary)
+    save_tensors(contents, path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
