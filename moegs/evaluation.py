@@ -225,11 +225,16 @@ def _mean_numbers(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> None:
-    ours, theirs = mixture.rig, scene.rig
     if clashes := [name for name in mixture.names if name in taken]:
         raise ValueError(f"evaluation: an expert is called '{clashes[0]}', as a score is; give it another name")
-    if not (ours.train if split == "train" else ours.test):
+    if not (mixture.rig.train if split == "train" else mixture.rig.test):
         raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera")
+    check_data(mixture, scene)
+
+
+def check_data(mixture: Mixture, scene: Scene) -> None:
+    """Raises ValueError where the cameras, sizes or times of `scene` are not those that `mixture` was trained on."""
+    ours, theirs = mixture.rig, scene.rig
     if theirs.timeline != ours.timeline:
         raise ValueError(
             f"evaluation: the data has {theirs.timeline.frames} frames at {theirs.timeline.fps:g} fps, the checkpoint "

@@ -6,7 +6,9 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.distill import distill
 from moegs.cli.evaluate import evaluate
+from moegs.cli.export import export
 from moegs.cli.info import info
 from moegs.cli.render import render
 from moegs.cli.train import train
@@ -16,6 +18,8 @@ app.command(render)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
+app.command(distill)
+app.command(export)
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-StageName = Literal["experts", "router"]
+StageName = Literal["experts", "router", "distill"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-"""In the order in which they are done."""
+"""In the order in which they are done; from the third on only where the run's config asks for them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class RunFolder:
     def expert(self, name: str) -> Path:
         """The finished expert `name`, a checkpoint of its own."""
         return self.path / "experts" / f"{name}.pt"
+
+    def student(self, name: str) -> Path:
+        """The finished student that the expert `name` became, a checkpoint of its own."""
+        return self.path / "students" / f"{name}.pt"
 
     def state(self, phase: str) -> Path:
         """From where an unfinished phase (an expert or a router) goes on."""
@@ -55,7 +59,13 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for whom holds the lock."""
-        for folder in {self.path, self.expert("x").parent, self.state("x").parent, self.snapshot("x").parent}:
+        for folder in {
+            self.path,
+            self.expert("x").parent,
+            self.student("x").parent,
+            self.state("x").parent,
+            self.snapshot("x").parent,
+        }:
             for left in folder.glob(".*.part*"):
                 left.unlink(missing_ok=True)
 

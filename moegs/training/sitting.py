@@ -9,9 +9,9 @@ from pathlib import Path
 from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
-from moegs.training.config import TrainConfig, difference, write
+from moegs.training.config import TrainConfig, claim
 from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told
-from moegs.training.loop import OnEvent, TrainingError
+from moegs.training.loop import OnEvent
 from moegs.training.stages import Run
 
 STATUS_SECONDS = 1.0
@@ -44,10 +44,10 @@ def opened(
     settings, folder = settings.resolved(base), RunFolder(out)
     with lock.hold(folder.lock), _logged(folder, sitting, on_event) as tell:
         fresh = not folder.config.exists()
-        _claim(folder, settings, sitting.resume)
+        run = Run(settings, folder, sitting.device, sitting.stop_after)
+        claim(folder, settings, sitting.resume, run.is_whole)
         folder.sweep()
         recorder = _Recorder(folder, tell)
-        run = Run(settings, folder, sitting.device, sitting.stop_after)
         try:
             yield run, recorder.tell
         except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def opened(
             if fresh and not recorder.begun:
                 folder.config.unlink(missing_ok=True)  # a start that fails leaves the folder to the corrected config
             raise
-        whole = folder.mixture.exists()
+        whole = run.is_whole
         recorder.end("finished" if whole else "stopped", "" if whole else f"after {run.stages[-1]}; --resume goes on")
 
 
@@ -79,23 +79,6 @@ def _logged(folder: RunFolder, sitting: Sitting, on_event: OnEvent) -> Iterator[
         yield tell
     finally:
         board.close()
-
-
-def _claim(folder: RunFolder, settings: TrainConfig, resume: bool) -> None:
-    if not folder.config.exists():
-        write(settings, folder.config)
-        return
-    other = difference(settings, folder.config)
-    if other:
-        raise TrainingError(
-            f"{folder.path}: belongs to another config ({other}); choose another folder, or its own config"
-        )
-    if not resume:
-        what = "finished" if folder.mixture.exists() else "unfinished"
-        raise TrainingError(
-            f"{folder.path}: holds this very run already, {what}; add --resume to go on with it, or choose another "
-            "folder"
-        )
 
 
 class _Recorder:

@@ -1,0 +1,28 @@
+"""Which data set, as flags: every verb that needs photos takes the same ones."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from moegs import config
+from moegs.data import DataConfig
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The data set, with the choices that the checkpoint was trained with."""
+
+    data: Path | None = None
+    """The folder of the data set that it was trained on."""
+    set: tuple[str, ...] = ()
+    """Choices of data, as key=value: --set downscale=2 end=150."""
+    cache_dir: Path | None = None
+    """Where decoded frames stay, in place of the user's cache folder."""
+
+    def settings(self) -> DataConfig:
+        """What these options describe; raises ValueError without a folder."""
+        if self.data is None:
+            raise ValueError("--data: name the folder of the data set")
+        choices = {"path": str(self.data.absolute())}
+        config.override(choices, self.set)
+        settings = config.build(DataConfig, choices, "data")
+        return settings if self.cache_dir is None else replace(settings, cache_dir=self.cache_dir.absolute())
