@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from moegs import config
@@ -17,7 +18,7 @@ from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
 from moegs.files import replacing
 from moegs.mixture import Mixture
-from moegs.quantisation import Packing, Scheme, halved, packed, unpacked
+from moegs.quantisation import Packing, Scheme, packed, unpacked
 from moegs.router import AnyRouterConfig, Router
 from moegs.timeline import Timeline
 
@@ -28,6 +29,9 @@ COMPACT = 3
 """From this version on, tensors may be quantised."""
 RIGID = 1e-3
 """How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
+
+Importance = dict[str, dict[str, Float[Tensor, " _"]]]
+"""Of each criterion, for each expert's name: one number for each row of its concatenated groups, 0 or more."""
 
 
 class CheckpointError(ValueError):
@@ -43,8 +47,8 @@ class Checkpoint:
     """What `evaluation` found on the held-out cameras."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Where it comes from: version, command, data, seconds of training."""
-    importance: dict[str, Tensor] = field(default_factory=dict)
-    """Per expert, one number per Gaussian: how much it matters to the mixture."""
+    importance: Importance = field(default_factory=dict)
+    """How much each Gaussian matters to the mixture, by each criterion of `pruning` that was asked for."""
 
 
 def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> None:
@@ -62,7 +66,12 @@ def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> 
         and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router, schemes.router)},
         "scene": _pack_rig(mixture.rig),
         "scores": checkpoint.scores,
-        "importance": checkpoint.importance if packing is None else halved(checkpoint.importance),
+        "importance": {
+            criterion: {
+                name: _stored(values, "full" if packing is None else "bfloat") for name, values in found.items()
+            }
+            for criterion, found in checkpoint.importance.items()
+        },
         "provenance": checkpoint.provenance,
     }
     with replacing(path) as temporary:
@@ -89,10 +98,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
             if router.rows is not None:
                 _check_rows(path, names, experts, router.rows)
         mixture = Mixture(names, experts, router, rig)
-        rest = {key: dict(contents[key]) for key in ("scores", "provenance", "importance")}
-        for key in ("scores", "provenance"):
-            _check_plain(rest[key], f"{path}: {key}")
-        _check_importance(rest["importance"], mixture, f"{path}: importance")
+        rest = {key: dict(contents[key]) for key in ("scores", "provenance")}
+        for key, value in rest.items():
+            _check_plain(value, f"{path}: {key}")
+        importance = _unpack_importance(contents["importance"], mixture, f"{path}: importance")
     except CheckpointError:
         raise
     except config.ConfigError as error:
@@ -101,7 +110,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: damaged checkpoint ({error.__class__.__name__}: {reason})") from None
     mixture.requires_grad_(False)
-    return Checkpoint(mixture.to(device), **rest)
+    return Checkpoint(mixture.to(device), **rest, importance=importance)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -177,10 +186,11 @@ def _unpack_router(entry: Mapping[str, Any], version: int, where: str) -> Router
 
 
 def _tensors(module: nn.Module, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
-    return {
-        name: packed(tensor.detach().cpu().contiguous(), schemes.get(name, "full"))
-        for name, tensor in module.state_dict().items()
-    }
+    return {name: _stored(tensor, schemes.get(name, "full")) for name, tensor in module.state_dict().items()}
+
+
+def _stored(tensor: Tensor, scheme: Scheme) -> Any:
+    return packed(tensor.detach().cpu().contiguous(), scheme)
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -212,11 +222,25 @@ def _check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[
             raise CheckpointError(f"{path}: router weighs {count} Gaussians of '{name}', which has {len(expert)}")
 
 
-def _check_importance(importance: Mapping[str, Tensor], mixture: Mixture, where: str) -> None:
-    """Whether it says of experts that are there, all their Gaussians, how much each matters."""
+def _unpack_importance(stored: Mapping[str, Any], mixture: Mixture, where: str) -> Importance:
+    """Whether it says of experts that are there, all their Gaussians, how much each matters.
+
+    Files of version 2 could hold numbers of no criterion, by expert: what they are is not known, so they are left out.
+    """
     counts = dict(zip(mixture.names, map(len, mixture.members), strict=True))
-    wanted = {name: torch.empty(counts[name]) for name in importance if name in counts}
-    _check(importance, wanted, where)
+    found: Importance = {}
+    for criterion, values in stored.items():
+        if isinstance(values, Tensor):
+            continue
+        if not isinstance(criterion, str) or not isinstance(values, Mapping):
+            raise CheckpointError(f"{where}: '{criterion}' is {type(values).__name__}, expected numbers by expert")
+        for name, numbers in values.items():
+            place = f"{where}: '{criterion}' of '{name}'"
+            if name not in counts:
+                raise CheckpointError(f"{place}: there is no such expert; there are {', '.join(counts)}")
+            _check({"numbers": numbers}, {"numbers": torch.empty(counts[name])}, place)
+        found[criterion] = dict(values)
+    return found
 
 
 def _check_plain(value: Any, where: str) -> None:

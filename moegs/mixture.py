@@ -163,8 +163,12 @@ class Mixture(nn.Module):
         return rasterize(layers, camera).images
 
     def _layers(self, t: float) -> list[Layer]:
+        return self.layers(self.at(t), t)
+
+    def layers(self, parts: Sequence[Gaussians], t: float) -> list[Layer]:
+        """What is rasterized: each expert's Gaussians `parts` at time `t`, with what the router wrote on them."""
         layers = []
-        for number, (expert, gaussians) in enumerate(zip(self.members, self.at(t), strict=True)):
+        for number, (expert, gaussians) in enumerate(zip(self.members, parts, strict=True)):
             router = self.router
             layers.append(
                 Layer(

@@ -32,13 +32,6 @@ def packed(tensor: Float[Tensor, "..."], scheme: Scheme) -> Any:
     return entry | {"values": levels.to(DTYPES[scheme]), "low": low.float(), "step": step.float()}
 
 
-def halved(stored: Any) -> Any:
-    """`stored` with every tensor in it, however deep in mappings, in half as many bits: two digits, of any size."""
-    return (
-        packed(stored, "bfloat") if isinstance(stored, Tensor) else {key: halved(part) for key, part in stored.items()}
-    )
-
-
 def unpacked(stored: Any) -> Any:
     """`stored` with every packed tensor in it, however deep in mappings and lists, as float32 again.
 

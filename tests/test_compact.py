@@ -67,7 +67,7 @@ def file(tmp_path: Path) -> Path:
         )
         for name, expert in zip(made.names, made.members, strict=True)
     }
-    importance = {"poly": torch.logspace(-20, 20, 60)}
+    importance = {"contribution": {"poly": torch.logspace(-20, 20, 60)}}
     path = tmp_path / "small.pt"
     checkpoint.save(Checkpoint(made, {"mixture": {"psnr": 30.0}}, {"by": "test"}, importance), path, Packing(schemes))
     return path
@@ -82,7 +82,7 @@ def test_a_compact_file_is_a_checkpoint_in_float32(file: Path) -> None:
         assert ours.shape == theirs.shape, name
     camera = full.rig.cameras[0]
     assert_close(loaded.mixture.render(camera, 0.3).picture, full.render(camera, 0.3).picture, rtol=0, atol=2e-3)
-    assert_close(loaded.importance["poly"], torch.logspace(-20, 20, 60), rtol=2**-8, atol=0)
+    assert_close(loaded.importance["contribution"]["poly"], torch.logspace(-20, 20, 60), rtol=2**-8, atol=0)
     again = file.with_name("again.pt")
     checkpoint.save(loaded, again)  # an ordinary one, of the very same numbers
     assert torch.load(again, weights_only=True)["version"] == 2

@@ -10,7 +10,9 @@ from moegs.cli.distill import distill
 from moegs.cli.evaluate import evaluate
 from moegs.cli.export import export
 from moegs.cli.info import info
+from moegs.cli.prune import prune
 from moegs.cli.render import render
+from moegs.cli.sweep import sweep
 from moegs.cli.train import train
 
 app = SubcommandApp()
@@ -18,6 +20,8 @@ app.command(render)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
+app.command(prune)
+app.command(sweep)
 app.command(distill)
 app.command(export)
 

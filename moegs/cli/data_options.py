@@ -1,9 +1,9 @@
 """Which data set, as flags: every verb that needs photos takes the same ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from moegs import config
+from moegs.cli.files import data_settings
 from moegs.data import DataConfig
 
 
@@ -22,7 +22,4 @@ class DataOptions:
         """What these options describe; raises ValueError without a folder."""
         if self.data is None:
             raise ValueError("--data: name the folder of the data set")
-        choices = {"path": str(self.data.absolute())}
-        config.override(choices, self.set)
-        settings = config.build(DataConfig, choices, "data")
-        return settings if self.cache_dir is None else replace(settings, cache_dir=self.cache_dir.absolute())
+        return data_settings(self.data.absolute(), self.set, self.cache_dir)

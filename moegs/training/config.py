@@ -14,6 +14,7 @@ from moegs.runs import RunFolder
 from moegs.training.distill import DistillTraining
 from moegs.training.experts import ExpertTraining
 from moegs.training.loop import TrainingError
+from moegs.training.pruning import Pruning
 from moegs.training.routing import RouterTraining
 
 FREE = frozenset(
@@ -31,6 +32,8 @@ class TrainConfig:
     data: DataConfig
     experts: tuple[ExpertTraining, ...]
     router: RouterTraining = field(default_factory=RouterTraining)
+    prune: Pruning | None = None
+    """How the finished mixture is pruned, into a file of its own; None: it is not."""
     distill: tuple[DistillTraining, ...] = ()
     """Experts that learn from the finished mixture."""
     seed: int = 0

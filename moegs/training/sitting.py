@@ -10,7 +10,7 @@ from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
 from moegs.training.config import TrainConfig, claim
-from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told
+from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
 from moegs.training.loop import OnEvent
 from moegs.training.stages import Run
 
@@ -112,7 +112,7 @@ class _Recorder:
 
 
 def _after(before: Status, event: Event) -> Status:
-    if isinstance(event, Preparing | Told):
+    if isinstance(event, Preparing | Working | Told):
         return before
     if isinstance(event, Failed):
         return replace(before, state="failed", message=event.reason)
@@ -124,7 +124,9 @@ def _after(before: Status, event: Event) -> Status:
             phase = Phase(name=event.name, stage=before.stage, steps=event.steps, gaussians=0, seconds=0.0, curve=())
         return before.put(phase.at(Point(event.step, event.loss, event.psnr), event.gaussians, event.seconds))
     if isinstance(event, Scored):  # the mixture is no phase of its own, but the end of all routers
-        return replace(before, score=event.psnr) if phase is None else before.put(replace(phase, score=event.psnr))
+        if phase is None:
+            return replace(before, score=event.psnr) if before.stage == "router" else before
+        return before.put(replace(phase, score=event.psnr))
     if isinstance(event, Saved):
         ended = (event.name,) if phase else tuple(each.name for each in before.phases if each.stage == before.stage)
         return replace(before, phases=tuple(_finished(each, each.name in ended) for each in before.phases))

@@ -1,7 +1,7 @@
 """The stages of a run, in their order, and the jobs that each has left to do. A stage begins when the last is done.
 
-A further stage is a function from a run to its jobs (none where the config does not ask for it), one line in `JOBS`,
-and its name in `moegs.runs.StageName`.
+A further stage is a function from a run to its jobs, none where the config does not ask for it; one line in `JOBS`; and
+its name in `moegs.runs.StageName`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from moegs.runs import STAGES, RunFolder, StageName
 from moegs.system import Device
 from moegs.training.config import TrainConfig
-from moegs.training.phases import ExpertJob, Job, RouterJob, SoleJob
+from moegs.training.phases import ExpertJob, Job, PruneJob, RouterJob, SoleJob
 from moegs.training.students import DistillJob
 
 
@@ -58,6 +58,10 @@ def _router_jobs(run: Run) -> Sequence[Job]:
     return [job(run.settings, run.folder, run.device)]
 
 
+def _prune_jobs(run: Run) -> Sequence[Job]:
+    return [] if run.settings.prune is None else [PruneJob(run.settings, run.folder, run.device)]
+
+
 def _distill_jobs(run: Run) -> Sequence[Job]:
     settings, folder = run.settings, run.folder
     return [DistillJob(settings, folder, run.device, number, folder.mixture) for number in range(len(settings.distill))]
@@ -66,5 +70,6 @@ def _distill_jobs(run: Run) -> Sequence[Job]:
 JOBS: dict[StageName, Callable[[Run], Sequence[Job]]] = {
     "experts": _expert_jobs,
     "router": _router_jobs,
+    "prune": _prune_jobs,
     "distill": _distill_jobs,
 }
