@@ -31,8 +31,16 @@ def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], 
     if alone:
         print(text)
     elif target is not None:
-        with replacing(target) as place:
-            place.write_text(text + "\n")
+        write(target, text + "\n")
+
+
+def write(target: Path, text: str) -> None:
+    """`text` as the file `target`, which is whole or not there; to standard output where that is -."""
+    if str(target) == "-":
+        print(text, end="")
+        return
+    with replacing(target) as place:
+        place.write_text(text)
 
 
 def _finite(value: Any) -> Any:
@@ -84,6 +92,7 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
         "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
         "views": " ".join(facts["views"]),
         **_origin(facts["provenance"], "training" if router is None else "router's training"),
+        **_pruned(facts["provenance"]),
         **_held_out(facts["scores"]),
     }
     console.print(two_columns(rows))
@@ -94,6 +103,15 @@ def _origin(provenance: dict[str, Any], phase: str) -> dict[str, str]:
     rows = {str(key): str(value) for key, value in provenance.items() if isinstance(value, str | int)}
     seconds = provenance.get("seconds")
     return rows | ({phase: f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
+
+
+def _pruned(provenance: dict[str, Any]) -> dict[str, str]:
+    """What was taken away, in one line, where anything was."""
+    match provenance:
+        case {"pruned": {"share": float(share), "from": str(origin), "settings": {"criterion": str(criterion)}}}:
+            return {"pruned": f"{share:.1%} of the Gaussians of {origin}, by {criterion}"}
+        case _:
+            return {}
 
 
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:
@@ -114,9 +132,9 @@ def two_columns(rows: dict[str, Any]) -> Table:
 
 
 def bits(packing: Packing) -> dict[str, dict[str, str]]:
-    """For each expert, and for the router, how each of its tensors is stored."""
+    """For each expert, and for the router, how each of its tensors is stored; what is not told is as it was."""
     parts = {**packing.experts, **({"router": packing.router} if packing.router else {})}
-    return {name: {key.removeprefix("groups."): scheme for key, scheme in each.items()} for name, each in parts.items()}
+    return {name: dict(schemes) for name, schemes in parts.items()}
 
 
 def score_facts(

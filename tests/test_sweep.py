@@ -88,6 +88,7 @@ def test_prune_writes_a_smaller_checkpoint_that_says_what_was_done(
     assert facts["settings"]["finetune_experts"] is True
     assert set(thin.importance) == {"contribution", "gate-gradient"}
     assert run(monkeypatch, "info", out) == 0
+    assert "55.0% of the Gaussians of made.pt, by contribution" in capsys.readouterr().out
     assert run(monkeypatch, "prune", path, *given, "--ratio", 0.5) == 1
     assert "exists already; choose another name or add --force" in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.bench import bench
 from moegs.cli.distill import distill
 from moegs.cli.evaluate import evaluate
 from moegs.cli.export import export
@@ -22,6 +23,7 @@ app.command(name="eval")(evaluate)
 app.command(train)
 app.command(prune)
 app.command(sweep)
+app.command(bench)
 app.command(distill)
 app.command(export)
 

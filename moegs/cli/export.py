@@ -155,6 +155,14 @@ def _print_compact(console: Console, facts: dict[str, Any]) -> None:
         "between both": f"{facts['psnr_between']:.1f} dB on {facts['pictures_between']} pictures of its own cameras",
         f"loss, {facts['loss_is']}": f"{facts['loss']:.3f} dB"
         + ("" if facts["psnr_after"] is None else f": {facts['psnr_before']:.2f} to {facts['psnr_after']:.2f} dB"),
-        **{name: ", ".join(f"{key} {value}" for key, value in each.items()) for name, each in facts["bits"].items()},
+        **{name: _in_words(schemes) for name, schemes in facts["bits"].items()},
     }
     console.print(reports.two_columns(rows))
+
+
+def _in_words(schemes: dict[str, str]) -> str:
+    """How many tensors have how many bits, and which those with more are, where they are per Gaussian."""
+    fine = [name for name, scheme in schemes.items() if scheme != "uint8"]
+    large = [name.split(".")[-1] for name in fine if name.startswith("groups.")]
+    named = f": {', '.join(dict.fromkeys(large))}" if large else ""
+    return f"{len(schemes) - len(fine)} tensors in 8 bits, {len(fine)} in 16 or more{named}"
