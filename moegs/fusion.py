@@ -78,8 +78,8 @@ def _weighed(mixture: Mixture, t: float, camera: Camera, gates: Float[Tensor, "E
         )
         for part, expert in zip(mixture.at(t), mixture.members, strict=True)
     ]  # fmt: skip
-    features = splat(layers, camera)
-    (features * torch.stack([gates, torch.ones_like(gates)], dim=-1)).sum().backward()
+    with torch.enable_grad():
+        (splat(layers, camera) * torch.stack([gates, torch.ones_like(gates)], dim=-1)).sum().backward()
     found = []
     for layer in layers:
         assert layer.features is not None

@@ -175,3 +175,14 @@ def test_loss_and_nearness_are_each_others_inverse() -> None:
     assert compact.lost(30.0, 30.0) == pytest.approx(10 * math.log10(2))
     assert compact.lost(33.0, compact.needed(33.0, 0.05)) == pytest.approx(0.05)
     assert compact.lost(33.0, math.inf) == 0
+
+
+@pytest.mark.gpu
+def test_a_mixture_on_a_gpu_is_made_compact_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compact, "SMALL", 100)
+    full = mixture(("poly", "key"), count=200).to("cuda")
+    made = compacted(full, 50.0, moments(full.rig, 3))
+    assert made.psnr >= 50
+    checkpoint.save(Checkpoint(made.mixture), tmp_path / "x.pt", made.packing)
+    again = checkpoint.load(tmp_path / "x.pt", "cuda").mixture
+    assert compact.between(full, again, moments(full.rig, 3)) == pytest.approx(made.psnr, abs=0.1)

@@ -93,7 +93,7 @@ def test_what_has_no_room_in_memory_goes_to_disk_and_the_rest_is_rendered_again(
 def test_a_disk_that_cannot_be_written_is_one_line(made: Mixture, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     kept = KeptPictures(PictureCache(memory_gb=0.0, disk_gb=1.0, disk_dir=nowhere))
-    with pytest.raises(ValueError, match=r"nowhere: the experts' pictures cannot be written there .*set pictures.disk"):
+    with pytest.raises(ValueError, match=r"nowhere: the kept pictures cannot be written there .*set pictures.disk"):
         expert_pictures(made, 1, 0, kept)
 
 

@@ -134,3 +134,13 @@ def test_a_fused_mixture_is_every_expert_as_opaque_as_it_is_trusted() -> None:
     assert_close(fusion.fused(alone, 0.5, []).opacities, alone.at(0.5)[0].opacities)
     with pytest.raises(ValueError, match="no cameras to ask"):
         fusion.fused(made, 0.5, [])
+
+
+@pytest.mark.gpu
+def test_the_routers_shares_are_the_same_on_a_gpu() -> None:
+    made = mixture(("poly", "key"))
+    cameras = fusion.asked(made.rig)
+    ours = fusion.responsibilities(made, 0.5, cameras)
+    theirs = fusion.responsibilities(made.to("cuda"), 0.5, cameras)
+    for share, again in zip(ours, theirs, strict=True):
+        assert_close(again.cpu(), share, rtol=0, atol=1e-3)  # two backends' sums in float32

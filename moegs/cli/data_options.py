@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moegs.cli.files import data_settings
-from moegs.data import DataConfig
+
+if TYPE_CHECKING:
+    from moegs.data import DataConfig
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class DataOptions:
     cache_dir: Path | None = None
     """Where decoded frames stay, in place of the user's cache folder."""
 
-    def settings(self) -> DataConfig:
+    def settings(self) -> "DataConfig":
         """What these options describe; raises ValueError without a folder."""
         if self.data is None:
             raise ValueError("--data: name the folder of the data set")

@@ -5,7 +5,7 @@ import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
@@ -13,9 +13,12 @@ from moegs import checkpoint, evaluation, reports
 from moegs.cli.data_options import DataOptions
 from moegs.cli.files import CheckpointPath, refuse_existing, want_suffix
 from moegs.cli.progress import progress
-from moegs.data import DataConfig, load_scene
 from moegs.system import Device
 from moegs.system import device as device_called
+
+if TYPE_CHECKING:
+    from moegs.data import DataConfig
+    from moegs.training import TrainConfig
 
 FOLDER = ".run"
 """What the name of the folder ends with that a distillation works in, beside the file that it makes."""
@@ -92,7 +95,7 @@ def distill(
 
 def _settings(
     path: Path, teacher: checkpoint.Checkpoint, expert: str, options: DistillOptions, data: DataOptions
-) -> Any:
+) -> "tuple[TrainConfig, str]":
     """What is trained, as a run's config, and what is to be said of where the expert's recipe comes from."""
     from moegs.training import TrainConfig, recipes
     from moegs.training.distill import DistillTraining
@@ -111,9 +114,11 @@ def _settings(
     return TrainConfig(data=data.settings(), experts=(recipe,), distill=(wanted,), seed=options.seed), note
 
 
-def _facts(teacher: checkpoint.Checkpoint, expert: str, places: list[Path], data: DataConfig) -> dict[str, Any]:
+def _facts(teacher: checkpoint.Checkpoint, expert: str, places: list[Path], data: "DataConfig") -> dict[str, Any]:
     """Scores on the held-out cameras, where there are any, of the expert as it was, of what it became, and of the
     mixture."""
+    from moegs.data import load_scene
+
     facts: dict[str, Any] = {"expert": expert, "files": [str(place) for place in places], "scores": {}}
     if not teacher.mixture.rig.test:
         return facts

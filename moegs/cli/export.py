@@ -12,7 +12,6 @@ from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataOptions
 from moegs.cli.files import CheckpointPath, load, refuse_existing, want_suffix
 from moegs.cli.progress import progress
-from moegs.data import load_scene
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
 from moegs.ply import write_plys
@@ -113,6 +112,8 @@ def _write_plys(mixture: Mixture, options: PlyOptions) -> None:
 
 
 def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data: DataOptions) -> dict[str, Any]:
+    from moegs.data import load_scene
+
     assert options.out is not None
     if not 0 < options.max_loss < 10:
         raise ValueError(f"--max-loss: got {options.max_loss:g}, expected a number of dB above 0, such as 0.1")
