@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from backends import no_gpu
 from mixtures import mixture
 from torch.testing import assert_close
 
@@ -178,6 +179,7 @@ def test_loss_and_nearness_are_each_others_inverse() -> None:
 
 
 @pytest.mark.gpu
+@no_gpu
 def test_a_mixture_on_a_gpu_is_made_compact_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(compact, "SMALL", 100)
     full = mixture(("poly", "key"), count=200).to("cuda")

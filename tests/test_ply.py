@@ -8,6 +8,7 @@ import numpy as np
 import plyfile
 import pytest
 import torch
+from backends import no_gpu
 from mixtures import mixture
 from small_experts import SMALL, stirred
 from torch.testing import assert_close
@@ -137,6 +138,7 @@ def test_a_fused_mixture_is_every_expert_as_opaque_as_it_is_trusted() -> None:
 
 
 @pytest.mark.gpu
+@no_gpu
 def test_the_routers_shares_are_the_same_on_a_gpu() -> None:
     made = mixture(("poly", "key"))
     cameras = fusion.asked(made.rig)
