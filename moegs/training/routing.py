@@ -16,7 +16,7 @@ from moegs.mixture import Mixture
 from moegs.router import AnyRouterConfig, Router, VolumeAwareConfig
 from moegs.schedules import Steps
 from moegs.training.loop import Attempt, Trainee, make_optimizer
-from moegs.training.pictures import GB, ExpertPictures, PictureCache
+from moegs.training.pictures import GB, KeptPictures, PictureCache, expert_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +127,12 @@ class RouterTrainee(Trainee):
         config: RouterTraining,
         mixture: Mixture,
         scene: Scene,
-        pictures: ExpertPictures | None = None,
+        pictures: KeptPictures | None = None,
     ) -> None:
         """`pictures`: where the experts' pictures are kept; routers over the same experts may share it."""
         assert mixture.router is not None, "one expert alone needs no router"
         self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
-        self.pictures = ExpertPictures(config.pictures) if pictures is None else pictures
+        self.pictures = KeptPictures(config.pictures) if pictures is None else pictures
         self.extent = scene.rig.extent
         mixture.experts.requires_grad_(False)
         mixture.instants.limit = int(config.instants_gb * GB)
@@ -145,7 +145,7 @@ class RouterTrainee(Trainee):
         """The mixture over the experts' kept pictures: what is computed is the router's part alone."""
         mixture, annealing = self.mixture, self.config.temperature
         temperature = mixture.temperature if annealing is None else annealing.at(step)
-        images = self.pictures.at(mixture, camera, frame) if self.router.blends else None
+        images = expert_pictures(mixture, camera, frame, self.pictures) if self.router.blends else None
         picture = mixture.over(images, self.cameras[camera], self.scene.rig.timeline.t(frame), temperature)
         photo = self.scene.photo(camera, frame, mixture.device)
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)

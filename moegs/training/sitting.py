@@ -10,9 +10,9 @@ from moegs.data import DataConfig
 from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
-from moegs.training.config import TrainConfig, difference, write
+from moegs.training.config import TrainConfig, claim
 from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
-from moegs.training.loop import OnEvent, TrainingError
+from moegs.training.loop import OnEvent
 from moegs.training.stages import Run
 
 STATUS_SECONDS = 1.0
@@ -91,27 +91,6 @@ def _logged(folder: RunFolder, data: DataConfig, sitting: Sitting, on_event: OnE
         yield tell
     finally:
         board.close()
-
-
-def claim(folder: RunFolder, settings: TrainConfig, resume: bool, whole: bool) -> None:
-    """Makes `folder` that of `settings`; `whole`: whether all that they ask for is done.
-
-    Raises TrainingError where it belongs to others, or is used and not to be resumed.
-    """
-    if not folder.config.exists():
-        write(settings, folder.config)
-        return
-    other = difference(settings, folder.config)
-    if other:
-        raise TrainingError(
-            f"{folder.path}: belongs to another config ({other}); choose another folder, or its own config"
-        )
-    if not resume:
-        what = "finished" if whole else "unfinished"
-        raise TrainingError(
-            f"{folder.path}: holds this very run already, {what}; add --resume to go on with it, or choose another "
-            "folder"
-        )
 
 
 class _Recorder:
