@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from moegs import config
@@ -25,6 +26,9 @@ VERSION = 2
 RIGID = 1e-3
 """How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
 
+Importance = dict[str, dict[str, Float[Tensor, " _"]]]
+"""Of each criterion, for each expert's name: one number for each row of its concatenated groups, 0 or more."""
+
 
 class CheckpointError(ValueError):
     """A file that is no checkpoint of ours, or not a whole one, told in one line."""
@@ -39,8 +43,8 @@ class Checkpoint:
     """What `evaluation` found on the held-out cameras."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Where it comes from: version, command, data, seconds of training."""
-    importance: dict[str, Tensor] = field(default_factory=dict)
-    """Per expert, one number per Gaussian: how much it matters to the mixture."""
+    importance: Importance = field(default_factory=dict)
+    """How much each Gaussian matters to the mixture, by each criterion of `pruning` that was asked for."""
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -54,7 +58,10 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router)},
         "scene": _pack_rig(mixture.rig),
         "scores": checkpoint.scores,
-        "importance": checkpoint.importance,
+        "importance": {
+            criterion: {name: values.detach().cpu().contiguous() for name, values in found.items()}
+            for criterion, found in checkpoint.importance.items()
+        },
         "provenance": checkpoint.provenance,
     }
     with replacing(path) as temporary:
@@ -79,10 +86,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
             if router.rows is not None:
                 _check_rows(path, names, experts, router.rows)
         mixture = Mixture(names, experts, router, rig)
-        rest = {key: dict(contents[key]) for key in ("scores", "provenance", "importance")}
-        for key in ("scores", "provenance"):
-            _check_plain(rest[key], f"{path}: {key}")
-        _check_importance(rest["importance"], mixture, f"{path}: importance")
+        rest = {key: dict(contents[key]) for key in ("scores", "provenance")}
+        for key, value in rest.items():
+            _check_plain(value, f"{path}: {key}")
+        importance = _unpack_importance(contents["importance"], mixture, f"{path}: importance")
     except CheckpointError:
         raise
     except config.ConfigError as error:
@@ -91,7 +98,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: damaged checkpoint ({error.__class__.__name__}: {reason})") from None
     mixture.requires_grad_(False)
-    return Checkpoint(mixture.to(device), **rest)
+    return Checkpoint(mixture.to(device), **rest, importance=importance)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -199,11 +206,25 @@ def _check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[
             raise CheckpointError(f"{path}: router weighs {count} Gaussians of '{name}', which has {len(expert)}")
 
 
-def _check_importance(importance: Mapping[str, Tensor], mixture: Mixture, where: str) -> None:
-    """Whether it says of experts that are there, all their Gaussians, how much each matters."""
+def _unpack_importance(stored: Mapping[str, Any], mixture: Mixture, where: str) -> Importance:
+    """Whether it says of experts that are there, all their Gaussians, how much each matters.
+
+    Files of version 2 could hold numbers of no criterion, by expert: what they are is not known, so they are left out.
+    """
     counts = dict(zip(mixture.names, map(len, mixture.members), strict=True))
-    wanted = {name: torch.empty(counts[name]) for name in importance if name in counts}
-    _check(importance, wanted, where)
+    found: Importance = {}
+    for criterion, values in stored.items():
+        if isinstance(values, Tensor):
+            continue
+        if not isinstance(criterion, str) or not isinstance(values, Mapping):
+            raise CheckpointError(f"{where}: '{criterion}' is {type(values).__name__}, expected numbers by expert")
+        for name, numbers in values.items():
+            place = f"{where}: '{criterion}' of '{name}'"
+            if name not in counts:
+                raise CheckpointError(f"{place}: there is no such expert; there are {', '.join(counts)}")
+            _check({"numbers": numbers}, {"numbers": torch.empty(counts[name])}, place)
+        found[criterion] = dict(values)
+    return found
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -29,18 +29,27 @@ class Shot:
     mute_rule: MuteRule = "renormalize"
     temperature: float | None = None
     """None for the router's own."""
+    skip_below: float = 0.0
+    """Tile gating: an expert is left out in tiles where its gate is estimated below this; 0 is exact."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.skip_below < 1:
+            raise ValueError(f"skip_below: got {self.skip_below}, expected a share of the gate in [0, 1)")
         if self.camera.width * self.camera.height > MAX_PIXELS:
             raise ValueError(
                 f"size: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
                 "make it smaller"
             )
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `Mixture.render` is to be told beside camera and time."""
+        return {name: getattr(self, name) for name in ("active", "mute_rule", "temperature", "skip_below")}
+
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
         camera = self.camera
-        plain = {name: config.dump(getattr(self, name)) for name in ("t", "view", "active", "mute_rule", "temperature")}
+        plain = {name: config.dump(value) for name, value in {"t": self.t, "view": self.view, **self.options}.items()}
         place = {"viewmat": camera.viewmat.tolist(), "K": camera.K.tolist()}
         return json.dumps({"camera": {**place, "width": camera.width, "height": camera.height}, **plain})
 

@@ -40,9 +40,7 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     """
     view, name = _parse(mixture, shot.view)
     with torch.no_grad():
-        render = mixture.render(
-            shot.camera, shot.t, active=shot.active, mute_rule=shot.mute_rule, temperature=shot.temperature
-        )
+        render = mixture.render(shot.camera, shot.t, **shot.options)
     number = mixture.names.index(name) if name else 0
     pixels, legend = view.paint(mixture, render, number)
     return Drawing(pixels, _annotated(legend, mixture, shot), render)
@@ -108,6 +106,8 @@ def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | 
         notes.append(f"muted: {muted} ({shot.mute_rule})")
     if shot.temperature is not None and shot.temperature != mixture.temperature:
         notes.append(f"what-if: temperature {shot.temperature:g}")
+    if shot.skip_below:
+        notes.append(f"what-if: experts skipped below gate {shot.skip_below:g}")
     if not notes:
         return legend
     legend = legend or Legend(title=shot.view)

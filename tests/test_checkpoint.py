@@ -59,9 +59,16 @@ def test_the_same_mixture_comes_back(file: Path) -> None:
 
 
 def test_importance_comes_back(tmp_path: Path) -> None:
-    path, importance = tmp_path / "weighed.pt", {"poly": torch.arange(60.0)}
+    path, importance = tmp_path / "weighed.pt", {"contribution": {"poly": torch.arange(60.0)}, "gate-gradient": {}}
     checkpoint.save(Checkpoint(mixture(("poly", "key")), importance=importance), path)
-    assert torch.equal(checkpoint.load(path).importance["poly"], importance["poly"])
+    loaded = checkpoint.load(path).importance
+    assert loaded["gate-gradient"] == {}
+    assert torch.equal(loaded["contribution"]["poly"], importance["contribution"]["poly"])
+
+
+def test_importance_of_no_criterion_as_files_had_it_before_is_left_out(file: Path) -> None:
+    old = edited(file, lambda c: c.update(importance={"poly": torch.arange(60.0)}))
+    assert checkpoint.load(old).importance == {}
 
 
 def test_one_expert_without_a_router_is_a_checkpoint_too(tmp_path: Path) -> None:
@@ -199,9 +206,10 @@ MEANS = "groups.0to5.means"
         (lambda c: c["experts"][POLY].update(step=-5), "expert 'poly': step is -5, expected 0 or more"),
         (lambda c: c.update(version=-3), "its version is -3; expected 1 to"),
         (lambda c: c.update(version="1"), "its version is '1'; expected 1 to"),
-        (lambda c: c.update(importance={"polly": torch.zeros(60)}), "importance: unknown tensor 'polly'"),
-        (lambda c: c.update(importance={"poly": torch.zeros(59)}), "tensor 'poly' is (59,), expected (60,)"),
-        (lambda c: c.update(importance={"poly": torch.full((60,), torch.nan)}), "tensor 'poly' holds NaN or infinity"),
+        (lambda c: c.update(importance={"x": {"polly": torch.zeros(60)}}), "'x' of 'polly': there is no such expert"),
+        (lambda c: c.update(importance={"x": {"poly": torch.zeros(59)}}), "'x' of 'poly': tensor 'numbers' is (59,),"),
+        (lambda c: c.update(importance={"x": {"poly": torch.full((60,), torch.nan)}}), "'numbers' holds NaN or"),
+        (lambda c: c.update(importance={"x": 3}), "importance: 'x' is int, expected numbers by expert"),
         (lambda c: c["experts"][POLY].update(step=INF), "damaged checkpoint (OverflowError"),
         (lambda c: c["scene"]["cameras"].update(sizes=[[INF, 5]] * 3), "damaged checkpoint (OverflowError"),
         (lambda c: c["scene"]["splits"].update(train=[INF]), "damaged checkpoint (OverflowError"),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cuda", "cpu"]
 """As in moegs.system, which brings torch: the page is to answer before that."""
+KEEP_MB = 512
+"""Megabytes of frames that were seen, unless told otherwise."""
 
 
 def view(
@@ -35,6 +37,7 @@ def view(
     device: Device = "auto",
     watch: Path | None = None,
     phase: str | None = None,
+    keep_mb: int = KEEP_MB,
 ) -> None:
     """Look at a trained mixture in the browser: move through the scene, scrub time, mute experts, see the router.
 
@@ -45,7 +48,10 @@ def view(
         device: Where to compute.
         watch: Instead of CKPT, the folder of a training run (its --out), begun or not: shows how it stands, live.
         phase: With --watch, the expert to see while it trains; the first that is under way when left out.
+        keep_mb: Memory for the Gaussians of frames that were seen, so that playing them again evaluates no network.
     """
+    if keep_mb < 0:
+        raise ValueError(f"--keep-mb: got {keep_mb}, expected 0 or more megabytes")
     if checkpoint is not None and watch is not None:
         raise ValueError(f"{checkpoint}, --watch {watch}: give one of them")
     if phase is not None and watch is None:
@@ -56,7 +62,7 @@ def view(
     # A tab may close between a look whether it is there and a message to it: no news to anybody.
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
-    show = _Show(path if watch is None else watch, device, page, watch is not None, phase)
+    show = _Show(path if watch is None else watch, device, page, watch is not None, phase, keep_mb)
     with _scratch():
         try:
             show.start()
@@ -90,14 +96,16 @@ def _scratch() -> Iterator[None]:
 class _Show(threading.Thread):
     """Loads the mixture and opens the sessions, so that Ctrl-C is heard meanwhile."""
 
-    def __init__(self, path: Path, device: Device, page: "Page", watched: bool, phase: str | None) -> None:
+    def __init__(
+        self, path: Path, device: Device, page: "Page", watched: bool, phase: str | None, keep_mb: int
+    ) -> None:
         """Of the checkpoint at `path`, or of what the run there that is `watched` makes of it."""
         super().__init__(daemon=True, name="moegs-load")
         self.ready = threading.Event()
         self.error: Exception | None = None
         self._path, self._page = path, page
         self._device: Device = device
-        self._watched, self._phase = watched, phase
+        self._watched, self._phase, self._keep_mb = watched, phase, keep_mb
         self._app: App | None = None
         self._follower: Follower | None = None
 
@@ -106,7 +114,7 @@ class _Show(threading.Thread):
             from viewer import app  # brings torch: some seconds
 
             path, loaded = self._load()
-            self._app = app.App(self._page, loaded.mixture, self._path.stem)
+            self._app = app.App(self._page, loaded.mixture, self._path.stem, self._keep_mb * 10**6)
             print(app.summary(path, loaded), flush=True)
             if self._follower is not None:
                 self._follower.follow(self._app.show, self._app.tell)

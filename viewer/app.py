@@ -8,6 +8,7 @@ import viser
 
 from moegs import checkpoint, views
 from moegs.checkpoint import Checkpoint
+from moegs.instants import INSTANTS_BYTES
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device, device, memory_told
@@ -24,8 +25,12 @@ PATIENCE = 1.0
 class App:
     """Sessions by the number of their tab."""
 
-    def __init__(self, page: Page, mixture: Mixture, name: str = "moegs") -> None:
-        """Shows `mixture` in all tabs of `page`, those that are open and those that come; files begin with `name`."""
+    def __init__(self, page: Page, mixture: Mixture, name: str = "moegs", keep_bytes: int = INSTANTS_BYTES) -> None:
+        """Shows `mixture` in all tabs of `page`, those that are open and those that come; files begin with `name`.
+
+        `keep_bytes`: of the Gaussians of frames that were seen.
+        """
+        self._keep_bytes = mixture.instants.limit = keep_bytes
         self._studio = Studio(mixture, page.server.get_clients, name)
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
@@ -46,6 +51,7 @@ class App:
 
     def show(self, mixture: Mixture) -> None:
         """Puts `mixture`, a later state of the same training, in the place of the one that is shown."""
+        mixture.instants.limit = self._keep_bytes
         with self._lock:
             self._studio.mixture = mixture
             sessions = list(self._sessions.values())

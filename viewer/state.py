@@ -63,6 +63,8 @@ class ViewState:
     """Where any is, the others are silent; a muted one is silent in any case."""
     view: str = "rgb"
     mute_rule: MuteRule = "renormalize"
+    skip_below: float = 0.0
+    """Tile gating: an expert is left out where its gate is estimated below this; 0 is exact."""
     flight: Flight | None = None
     """The camera of the data set that it looks through; None: the mouse leads."""
     frustums: bool = False
@@ -96,7 +98,8 @@ class ViewState:
 
     def shot(self, camera: Camera, frame: float) -> Shot:
         """What to draw from `camera` at `frame`."""
-        return Shot(camera, self.timeline.t(frame), self.view, self.active, self.mute_rule)
+        t = self.timeline.t(frame)
+        return Shot(camera, t, self.view, self.active, self.mute_rule, skip_below=self.skip_below)
 
     def toggled_mute(self, expert: int) -> "ViewState":
         """The same with expert number `expert` muted, or no longer."""

@@ -6,9 +6,12 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.bench import bench
 from moegs.cli.evaluate import evaluate
 from moegs.cli.info import info
+from moegs.cli.prune import prune
 from moegs.cli.render import render
+from moegs.cli.sweep import sweep
 from moegs.cli.train import train
 
 app = SubcommandApp()
@@ -16,6 +19,9 @@ app.command(render)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
+app.command(prune)
+app.command(sweep)
+app.command(bench)
 
 
 def main() -> None:

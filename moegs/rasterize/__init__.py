@@ -4,7 +4,7 @@ The constants define the picture for both backends and for the float64 definitio
 gsplat 1.5.3 (its 1.6.0 line caps alpha at 0.99).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -15,10 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.gaussians import ALPHA_MIN as ALPHA_MIN
 from moegs.gaussians import Gaussians, LowPass
 
-ALPHA_MIN = 1 / 255
-"""A Gaussian adds nothing to a pixel below this alpha."""
 ALPHA_MAX = 0.999
 """Alpha is capped here."""
 TRANSMITTANCE_MIN = 1e-4
@@ -40,6 +39,8 @@ Look = Callable[[Bool[Tensor, "Y X"] | None], Float[Tensor, "E h w C"]]
 shows of the others means nothing."""
 Choose = Callable[[Look], Bool[Tensor, "E Y X"]]
 """From a first look, as often as it likes, to which tiles of each layer are drawn."""
+Stages = Mapping[str, Callable[[], object]]
+"""The steps of a pass by name, in order; each can be run again and again."""
 
 
 def tile_grid(width: int, height: int) -> tuple[int, int]:
@@ -135,6 +136,17 @@ def splat(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto")
     if not _channels(layers[0]):
         return layers[0].gaussians.means.new_zeros(len(layers), camera.height, camera.width, 0)
     return found.splat(layers, camera)
+
+
+@torch.no_grad()
+def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
+    """The steps of `rasterize` without gradients, as far as the backend of the tensors' device can part them.
+
+    They are for measuring, on layers without NaN or infinity; call them without gradients. Raises ValueError as
+    `rasterize` does.
+    """
+    backend = backend_for(layers, "auto")
+    return import_module(f"{backend.__name__}.stages").stages(layers, camera)
 
 
 def _channels(layer: Layer) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from moegs.cameras import Camera
@@ -77,6 +77,10 @@ class Router(nn.Module, ABC):
     @abstractmethod
     def rows(self) -> list[int] | None:
         """How many Gaussians of each expert it has weights for; None for a router that fits any experts."""
+
+    @abstractmethod
+    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
+        """Leaves what it wrote on these rows of each expert, in this order, and forgets the others'."""
 
     @abstractmethod
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N C"]:

@@ -44,8 +44,11 @@ class Gate:
         one tile in nine is looked at first, and then those that decide on what it leaves open, unless that is less work
         than looking: then all is drawn. A GPU looks at all at once.
         """
-        if self.router.feature_background.device.type != "cpu":
-            return self._wanted(look(None), None)
+        if self.router.feature_background.is_cuda:
+            from moegs.router import cuda
+
+            logits = self._logits(look(None))
+            return cuda.decide(logits, self.temperature, self.active, self.rule == "renormalize", self.skip_below)
         few = one_in_nine(*tile_grid(self.camera.width, self.camera.height))
         shares, _ = self._bounds(look(few), few)
         undecided = shares < self.skip_below
@@ -58,12 +61,15 @@ class Gate:
         shares, logits = self._bounds(look, seen)
         return wanted(shares, None if self.active is None else logits, self.active, self.skip_below)
 
+    def _logits(self, look: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
+        return self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
+
     def _bounds(
         self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None
     ) -> tuple[Float[Tensor, "E Y X"], Float[Tensor, "E Y X"]]:
         """The largest gate and logit of every expert among the samples of each tile and of those around it, as far as
         they were `seen`."""
-        logits = self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
+        logits = self._logits(look)
         share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
         shares, largest = (max_pool2d(each[None], TILE // SAMPLE)[0] for each in (share, logits))
         if seen is not None:

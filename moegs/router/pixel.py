@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from moegs.gaussians import Gaussians
@@ -44,6 +44,9 @@ class PixelRouter(Router):
     @property
     def rows(self) -> None:
         return None
+
+    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
+        """Nothing is written on Gaussians."""
 
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 0"]:
         """No channels."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 
 from moegs.gaussians import Gaussians, LowPass, concatenate
 from moegs.rasterize import Layer, rasterize
 from moegs.router.base import Router, RouterConfig, Seen, Verdict
-from moegs.router.volume_aware import row_counts
+from moegs.router.volume_aware import row_counts, selected
 
 LEAST_SHARE = 1e-6
 """Of an expert in a pixel, so that its logarithm is a number."""
@@ -60,6 +60,9 @@ class VolumeRouter(Router):
     @property
     def rows(self) -> list[int]:
         return [len(weights) for weights in self.static]
+
+    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
+        self.static = selected(self.static, rows)
 
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 0"]:
         """No channels: the experts' own pictures are not weighed."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from moegs.cameras import Camera
@@ -54,6 +54,10 @@ class VolumeAwareRouter(Router):
     def rows(self) -> list[int]:
         return [len(weights) for weights in self.static]
 
+    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
+        self.static = selected(self.static, rows)
+        self.temporal = selected(self.temporal, rows)
+
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 3"]:
         """(w, w_dir, t * w_time) of the Gaussians of expert number `expert` at time `t`."""
         weights = torch.cat([self.static[expert], t * self.temporal[expert]], dim=1)
@@ -81,3 +85,13 @@ def row_counts(tensors: Mapping[str, Tensor]) -> list[int]:
     """How many Gaussians of each expert the tensors static.0, static.1, ... hold weights of."""
     experts = sum(name.startswith("static.") for name in tensors)
     return [len(tensors.get(f"static.{e}", ())) for e in range(experts)]
+
+
+def selected(weights: nn.ParameterList, rows: Sequence[Int[Tensor, " _"]]) -> nn.ParameterList:
+    """Of each expert's weights these rows."""
+    return nn.ParameterList(
+        [
+            nn.Parameter(old.detach()[kept], requires_grad=old.requires_grad)
+            for old, kept in zip(weights, rows, strict=True)
+        ]
+    )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-StageName = Literal["experts", "router"]
+StageName = Literal["experts", "router", "prune"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-"""In the order in which they are done."""
+"""In the order in which they are done; from the third on only where the run's config asks for them."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class RunFolder:
     def mixture(self) -> Path:
         """The finished mixture."""
         return self.path / "mixture.pt"
+
+    @property
+    def pruned(self) -> Path:
+        """The mixture with the Gaussians that matter alone, where the run prunes."""
+        return self.path / "pruned.pt"
 
     def expert(self, name: str) -> Path:
         """The finished expert `name`, a checkpoint of its own."""

@@ -11,6 +11,7 @@ from moegs.data.config import KEEPING
 from moegs.evaluation import BESIDES
 from moegs.files import replacing
 from moegs.training.experts import ExpertTraining
+from moegs.training.pruning import Pruning
 from moegs.training.routing import RouterTraining
 
 FREE = frozenset(
@@ -23,11 +24,13 @@ LARGEST_SEED = 2**32
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A whole run: the data, the experts one by one, the router over them."""
+    """A whole run: the data, the experts one by one, the router over them, what is made of the mixture."""
 
     data: DataConfig
     experts: tuple[ExpertTraining, ...]
     router: RouterTraining = field(default_factory=RouterTraining)
+    prune: Pruning | None = None
+    """How the finished mixture is pruned, into a file of its own; None: it is not."""
     seed: int = 0
     parallel: int = 1
     """How many experts train at once, each in a process of its own."""

@@ -55,6 +55,17 @@ class Preparing:
 
 
 @dataclass(frozen=True)
+class Working:
+    """A phase does what it needs before or after its steps."""
+
+    name: str
+    what: str
+    """In the plural: that many of these are done."""
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Told:
     """Something that whoever started the run should know of its data, in one line."""
 
@@ -106,7 +117,7 @@ class Failed:
     """In one line."""
 
 
-Event = Begun | Preparing | Told | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
+Event = Begun | Preparing | Working | Told | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
 
 
 def named(on_event: Callable[[Event], None], prefix: str) -> Callable[[Event], None]:

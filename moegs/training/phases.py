@@ -16,6 +16,7 @@ from moegs.mixture import Mixture
 from moegs.runs import RunFolder
 from moegs.system import Device
 from moegs.system import device as device_called
+from moegs.training import pruning
 from moegs.training.config import TrainConfig
 from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
@@ -156,6 +157,36 @@ class SoleJob(MixtureJob):
     def __call__(self, on_event: OnEvent) -> None:
         checkpoint.save(checkpoint.load(self.folder.expert(self.settings.experts[0].name)), self.path)
         on_event(Saved(self.name, self.path))
+
+
+@dataclass(frozen=True)
+class PruneJob(Job):
+    """The finished mixture without the Gaussians that matter least."""
+
+    @property
+    def name(self) -> str:
+        return pruning.NAME
+
+    @property
+    def path(self) -> Path:
+        return self.folder.pruned
+
+    def __call__(self, on_event: OnEvent) -> None:
+        settings, device = self.settings.prune, device_called(self.device)
+        assert settings is not None, "the config asks for no pruning"
+        scene = load_scene(self.settings.data, with_points=False)
+        whole = checkpoint.load(self.folder.mixture, device)
+        plan, start = self.plan(self.name, settings.finetune, self.settings.seed), self.folder.state("cut")
+        if not start.exists():  # a killed fine-tuning goes on with the very rows it began with
+            checkpoint.save(pruning.cut(whole, scene, settings, on_event), start)
+        thin = checkpoint.load(start, device)
+        if settings.finetune:
+            thin = pruning.finetuned(thin, scene, settings, self.settings.router, plan, on_event)
+        thin = pruning.scored(thin, whole, scene, on_event)
+        checkpoint.save(pruning.remembering(thin, self.folder.mixture), self.path)
+        on_event(Saved(self.name, self.path))
+        plan.clear()
+        start.unlink()
 
 
 def prepare(settings: TrainConfig, on_event: OnEvent) -> None:

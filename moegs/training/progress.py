@@ -21,6 +21,7 @@ from moegs.training.events import (
     Skipped,
     Snapshot,
     Told,
+    Working,
 )
 from moegs.training.loop import OnEvent
 
@@ -58,20 +59,23 @@ class Reporter:
         if isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, Preparing):
-            self._preparing(event)
+            self._preparing(event.what, event.done, event.of, f"data: {event.what}")
+        elif isinstance(event, Working):
+            what = f"{event.name}: {event.what}"
+            self._preparing(what, event.done, event.of, what)
         elif not isinstance(event, Snapshot):
             self.console.print(_line(event), highlight=False, soft_wrap=True)
 
-    def _preparing(self, event: Preparing) -> None:
+    def _preparing(self, task: str, done: int, of: int, words: str) -> None:
         if self.console.is_terminal:
-            if event.what not in self.tasks:
-                self.tasks[event.what] = self.bars.add_task(event.what, total=event.of, state="")
-            self.bars.update(self.tasks[event.what], completed=event.done)
+            if task not in self.tasks:
+                self.tasks[task] = self.bars.add_task(task, total=of, state="")
+            self.bars.update(self.tasks[task], completed=done)
             return
         now = time.monotonic()
-        if now - self.printed.setdefault(event.what, now) >= LINE_SECONDS:
-            self.printed[event.what] = now
-            self.console.print(f"data: {event.what}, {event.done} of {event.of}", highlight=False, soft_wrap=True)
+        if now - self.printed.setdefault(task, now) >= LINE_SECONDS:
+            self.printed[task] = now
+            self.console.print(f"{words}, {done} of {of}", highlight=False, soft_wrap=True)
 
     def _progress(self, event: Progress) -> None:
         state = f"{event.psnr:5.2f} dB  {event.gaussians:,} Gaussians"

@@ -10,7 +10,7 @@ from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
 from moegs.training.config import TrainConfig, difference, write
-from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told
+from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.stages import Run
 
@@ -44,10 +44,10 @@ def opened(
     settings, folder = settings.resolved(base), RunFolder(out)
     with lock.hold(folder.lock), _logged(folder, sitting, on_event) as tell:
         fresh = not folder.config.exists()
-        _claim(folder, settings, sitting.resume)
+        run = Run(settings, folder, sitting.device, sitting.stop_after)
+        claim(folder, settings, sitting.resume, run.is_whole)
         folder.sweep()
         recorder = _Recorder(folder, tell)
-        run = Run(settings, folder, sitting.device, sitting.stop_after)
         try:
             yield run, recorder.tell
         except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def opened(
             if fresh and not recorder.begun:
                 folder.config.unlink(missing_ok=True)  # a start that fails leaves the folder to the corrected config
             raise
-        whole = folder.mixture.exists()
+        whole = run.is_whole
         recorder.end("finished" if whole else "stopped", "" if whole else f"after {run.stages[-1]}; --resume goes on")
 
 
@@ -81,7 +81,11 @@ def _logged(folder: RunFolder, sitting: Sitting, on_event: OnEvent) -> Iterator[
         board.close()
 
 
-def _claim(folder: RunFolder, settings: TrainConfig, resume: bool) -> None:
+def claim(folder: RunFolder, settings: TrainConfig, resume: bool, whole: bool) -> None:
+    """Makes `folder` that of `settings`; `whole`: whether all that they ask for is done.
+
+    Raises TrainingError where it belongs to others, or is used and not to be resumed.
+    """
     if not folder.config.exists():
         write(settings, folder.config)
         return
@@ -91,7 +95,7 @@ def _claim(folder: RunFolder, settings: TrainConfig, resume: bool) -> None:
             f"{folder.path}: belongs to another config ({other}); choose another folder, or its own config"
         )
     if not resume:
-        what = "finished" if folder.mixture.exists() else "unfinished"
+        what = "finished" if whole else "unfinished"
         raise TrainingError(
             f"{folder.path}: holds this very run already, {what}; add --resume to go on with it, or choose another "
             "folder"
@@ -129,7 +133,7 @@ class _Recorder:
 
 
 def _after(before: Status, event: Event) -> Status:
-    if isinstance(event, Preparing | Told):
+    if isinstance(event, Preparing | Working | Told):
         return before
     if isinstance(event, Failed):
         return replace(before, state="failed", message=event.reason)
@@ -141,7 +145,9 @@ def _after(before: Status, event: Event) -> Status:
             phase = Phase(name=event.name, stage=before.stage, steps=event.steps, gaussians=0, seconds=0.0, curve=())
         return before.put(phase.at(Point(event.step, event.loss, event.psnr), event.gaussians, event.seconds))
     if isinstance(event, Scored):  # the mixture is no phase of its own, but the end of all routers
-        return replace(before, score=event.psnr) if phase is None else before.put(replace(phase, score=event.psnr))
+        if phase is None:
+            return replace(before, score=event.psnr) if before.stage == "router" else before
+        return before.put(replace(phase, score=event.psnr))
     if isinstance(event, Saved):
         ended = (event.name,) if phase else tuple(each.name for each in before.phases if each.stage == before.stage)
         return replace(before, phases=tuple(_finished(each, each.name in ended) for each in before.phases))

@@ -1,0 +1,76 @@
+"""Experts and router together: the picture of the mixture learns to be the photo, and all parameters move a little."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from moegs.data.scene import Scene
+from moegs.experts.base import Rate
+from moegs.losses import photometric
+from moegs.mixture import Mixture, blend
+from moegs.rasterize import rasterize
+from moegs.router import Seen, gates
+from moegs.training.loop import Attempt, Trainee, make_optimizer
+from moegs.training.routing import RouterTraining
+
+
+class JointTrainee(Trainee):
+    """A whole mixture whose rows stay what they are; no schedule of its experts goes on, and no regulariser."""
+
+    def __init__(self, name: str, config: RouterTraining, factor: float, mixture: Mixture, scene: Scene) -> None:
+        """`config`: of the router. The experts' rates are where they ended, times `factor`, and fall as the config's
+        `decay` says, within its `steps`: rewound, so that there is something to fall from (Renda et al. 2020).
+        """
+        self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
+        self.extent = scene.rig.extent
+        self.module = mixture.requires_grad_(True)
+        self.rates = _rates(config, factor, mixture)
+        self.optimizer = make_optimizer(self.module, self.rates, "radam")
+        self.cameras = [camera.to(mixture.device) for camera in mixture.rig.cameras]
+        self.views = {camera: view for view, camera in enumerate(mixture.rig.train)}
+
+    def attempt(self, step: int, camera: int, frame: int) -> Attempt:
+        mixture, t, place = self.mixture, self.mixture.rig.timeline.t(frame), self.cameras[camera]
+        layers = mixture.layers([expert.at(t, self.views[camera]) for expert in mixture.members], t)
+        result = rasterize(layers, place)
+        picture = result.images[0]
+        if mixture.router is not None:
+            verdict = mixture.router.judge(Seen(layers, result.images, result.features, place, t))
+            picture, _, _ = blend(gates(verdict.logits, mixture.temperature), result)
+        photo = self.scene.photo(camera, frame, mixture.device)
+        return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
+
+    def after_backward(self) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mixture": self.module.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.module.load_state_dict(state["mixture"])
+
+    def shown(self) -> Mixture:
+        return Mixture(self.mixture.names, self.mixture.members, self.mixture.router, self.mixture.rig)
+
+    @property
+    def gaussians(self) -> int:
+        return sum(len(expert) for expert in self.mixture.members)
+
+
+def _rates(config: RouterTraining, factor: float, mixture: Mixture) -> list[Rate]:
+    """Of every parameter of the mixture, named as in it."""
+    rates = [] if mixture.router is None else [_within("router.", rate) for rate in config.rates(mixture.router)]
+    for number, expert in enumerate(mixture.members):
+        for rate in expert.rates():
+            start = factor * rate.at(expert.step, extent=1.0)
+            falls = {"end": config.decay * start, "steps": config.steps} if start else {}
+            named = _within(f"experts.{number}.", rate).parameters
+            rates.append(Rate(named, start, **falls, times_extent=rate.times_extent))
+    return rates
+
+
+def _within(part: str, rate: Rate) -> Rate:
+    return replace(rate, parameters=tuple(part + name for name in rate.parameters))
