@@ -104,7 +104,7 @@ def rasterize(
 ) -> RenderResult:
     """All `layers` from one `camera` in one pass, each with a transmittance of its own.
 
-    `choose` may have a first look and says which tiles are drawn; in the others a layer shows what is behind all.
+    `choose` may have a first look and says which tiles are drawn; elsewhere a layer shows what is behind everything.
 
     Equal to E separate calls with one layer each. Differentiable in means, quats, scales, opacities, sh and features.
     A Gaussian with a NaN or infinity anywhere is left out. "auto" follows the device of the tensors.

@@ -47,8 +47,8 @@ class Gate:
         if self.router.feature_background.is_cuda:
             from moegs.router import cuda
 
-            share_alike = self.rule == "renormalize"
-            return cuda.decide(self._logits(look(None)), self.temperature, self.active, share_alike, self.skip_below)
+            logits = self._logits(look(None))
+            return cuda.decide(logits, self.temperature, self.active, self.rule == "renormalize", self.skip_below)
         few = one_in_nine(*tile_grid(self.camera.width, self.camera.height))
         shares, _ = self._bounds(look(few), few)
         undecided = shares < self.skip_below
@@ -63,6 +63,9 @@ class Gate:
     def _wanted(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Bool[Tensor, "E Y X"]:
         shares, logits = self._bounds(look, seen)
         return wanted(shares, None if self.active is None else logits, self.active, self.skip_below)
+
+    def _logits(self, look: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
+        return self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
 
     def _bounds(
         self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None
