@@ -6,6 +6,7 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.compare import compare
 from moegs.cli.evaluate import evaluate
 from moegs.cli.info import info
 from moegs.cli.render import render
@@ -13,6 +14,7 @@ from moegs.cli.train import train
 
 app = SubcommandApp()
 app.command(render)
+app.command(compare)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)

@@ -1,15 +1,14 @@
 """moegs render: one picture, or a video."""
 
-import sys
 from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from moegs import export, shots, views
-from moegs.cli.files import CheckpointPath, load, refuse_existing, want_suffix
-from moegs.cli.progress import progress
+from moegs.cli import drawings
+from moegs.cli.files import CheckpointPath, load, refuse_existing
 from moegs.cli.shot_options import ShotOptions, VideoOptions
 from moegs.system import Device
+from moegs.variants import Variants
 
 
 def render(
@@ -30,21 +29,6 @@ def render(
         force: Overwrite OUT.
     """
     refuse_existing(out, force, path)
-    mixture = load(path, device).mixture
-    wanted = shot.shot(mixture)
-    tour = video.tour()
-    if tour is None:
-        want_suffix(out, ".png")
-        export.write_png(views.draw(mixture, wanted).burnt(), out, wanted.to_json())
-        print(f"{out}: {wanted.view}, {wanted.camera.width}x{wanted.camera.height}")
-        return
-    want_suffix(out, ".mp4")
-    wanted, notes = shots.for_video(wanted)
-    for note in notes:
-        print(note, file=sys.stderr)
-    width, height = wanted.camera.width, wanted.camera.height
-    film = shots.film(mixture.rig, wanted, tour)
-    pictures = (views.draw(mixture, each).burnt() for each in film)
-    with progress("frames") as advance:
-        export.write_video(pictures, out, (width, height), video.fps, lambda done: advance(done, len(film)))
-    print(f"{out}: {wanted.view}, {len(film)} frames of {width}x{height} at {video.fps:g} fps")
+    variants = Variants(load(path, device), path)
+    wanted = shot.shot(variants.mixture)
+    print(drawings.write(variants.draw, variants.mixture.rig, wanted, out, video))
