@@ -4,7 +4,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,18 +33,19 @@ class Pace:
     """How long the last pictures of one size took."""
 
     def __init__(self) -> None:
-        self._size = (0, 0)
+        self.size = (0, 0)
+        """Width and height of those pictures, pixels."""
         self._seconds: deque[float] = deque(maxlen=RECENT)
 
     def took(self, seconds: float, size: tuple[int, int]) -> None:
         """Learns of one picture; those of another size are forgotten."""
-        if size != self._size:
-            self._size, self._seconds = size, deque(maxlen=RECENT)
+        if size != self.size:
+            self.size, self._seconds = size, deque(maxlen=RECENT)
         self._seconds.append(seconds)
 
     def clear(self) -> None:
         """Forgets all pictures."""
-        self._size = (0, 0)
+        self.size, self._seconds = (0, 0), deque(maxlen=RECENT)
 
     @property
     def seconds(self) -> float | None:
@@ -75,24 +77,32 @@ class Budget:
         """Empty before the first picture."""
         if self.seconds is None:
             return ""
-        fps = 1 / self.seconds
-        return f"{1000 * self.seconds:.3g} ms, {fps:.{0 if fps >= 10 else 1}f} fps"
+        milliseconds, fps = 1000 * self.seconds, 1 / self.seconds
+        return f"{milliseconds:.{_decimals(milliseconds)}f} ms, {fps:.{_decimals(fps)}f} fps"
 
 
-@dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two: a mixture and what it is called."""
+    """One of the two: a mixture and what it is called. It remembers its last picture: a divider moves over it."""
 
-    name: str
-    mixture: Mixture
-    pace: Pace = field(default_factory=Pace)
+    def __init__(self, name: str, mixture: Mixture) -> None:
+        self.name, self.mixture = name, mixture
+        self.pace = Pace()
+        self._last: tuple[str, Drawing] | None = None
 
     def draw(self, shot: Shot) -> Drawing:
-        """Its picture alone; how long that took is remembered."""
+        """Its picture alone, the remembered one where that is of the same shot; how long it took is remembered too."""
+        asked = shot.to_json()
+        if self._last is not None and self._last[0] == asked:
+            return replace(self._last[1], fresh=False)
         begun = time.perf_counter()
         drawing = views.draw(self.mixture, shot)
         self.pace.took(time.perf_counter() - begun, (shot.camera.width, shot.camera.height))
+        self._last = asked, drawing
         return drawing
+
+    def forget(self) -> None:
+        """Draws anew next time."""
+        self._last = None
 
     @property
     def budget(self) -> Budget:
@@ -109,7 +119,7 @@ def draw(a: Side, b: Side, shot: Shot) -> Drawing:
     """
     comparison = shot.comparison
     assert comparison is not None
-    first, second = (b, a) if comparison.swapped else (a, b)
+    first, second = ordered(a, b, comparison)
     known = views_of(first.mixture, second.mixture, comparison.mode)
     if shot.view not in known:
         raise ValueError(f"view '{shot.view}': '{a.name}' and '{b.name}' have {', '.join(known)} for {comparison.mode}")
@@ -117,7 +127,16 @@ def draw(a: Side, b: Side, shot: Shot) -> Drawing:
     alike = a.mixture.names == b.mixture.names
     drawings = [each.draw(alone if each is a or alike else replace(alone, active=None)) for each in (first, second)]
     plates = [each.budget.plate(letter) for each, letter in ((first, "A"), (second, "B"))]
-    return COMPOSERS[comparison.mode](drawings[0], drawings[1], plates, shot)
+    drawing = COMPOSERS[comparison.mode](drawings[0], drawings[1], plates, shot)
+    return replace(drawing, fresh=any(each.fresh for each in drawings))
+
+
+Thing = TypeVar("Thing")
+
+
+def ordered(a: Thing, b: Thing, comparison: Comparison) -> tuple[Thing, Thing]:
+    """What stands under the letter A, and what under B."""
+    return (b, a) if comparison.swapped else (a, b)
 
 
 def views_of(a: Mixture, b: Mixture, mode: Mode) -> list[str]:
@@ -133,7 +152,7 @@ def tiles(a: Mixture, b: Mixture, shot: Shot) -> tuple[Tile, ...]:
     """Where either picture is seen in the comparison of `shot`, as in `views.tiles`: of both, A's first."""
     comparison, width, height = shot.comparison, shot.camera.width, shot.camera.height
     assert comparison is not None
-    first, second = (b, a) if comparison.swapped else (a, b)
+    first, second = ordered(a, b, comparison)
     ours = views.tiles(first, shot.view, width, height)
     across, down = comparison.panes
     if (across, down) == (1, 1):
@@ -248,6 +267,10 @@ def difference(a: Values, b: Values, comparison: Comparison) -> Pixels:
     if comparison.signed:
         return colorize(((a - b).mean(2) / (2 * reach) + 0.5).astype(np.float32), SIGNED)
     return colorize((np.abs(a - b).mean(2) / reach).astype(np.float32), ERROR)
+
+
+def _decimals(number: float) -> int:
+    return 0 if number >= 10 else 1
 
 
 def _psnr(a: Float[np.ndarray, "H W C"], b: Float[np.ndarray, "H W C"]) -> float:

@@ -2,17 +2,17 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from moegs import checkpoint, compare, runs
+from moegs import checkpoint, compare, runs, views
 from moegs.checkpoint import Checkpoint
 from moegs.compare import Side
 from moegs.mixture import Mixture
+from moegs.mosaic import Tile
 from moegs.pruning import kept, pruned
-from moegs.shots import Shot
+from moegs.shots import Comparison, Shot
 from moegs.views import Drawing
 
 CRITERIA = ("gate-gradient", "contribution")
@@ -27,8 +27,8 @@ class Variants:
 
     def __init__(self, loaded: Checkpoint, path: Path) -> None:
         """Of what was `loaded` from `path`."""
-        self.name = name_of(path)
-        self._loaded, self._path = loaded, path
+        self.name, self.path = name_of(path), path
+        self._loaded = loaded
         self._whole = Side(self.name, loaded.mixture)
         self._alone: dict[str, Side] = {}
         self._files: dict[str, Side] = {}
@@ -43,15 +43,21 @@ class Variants:
     @property
     def prunable(self) -> bool:
         """Whether it has a score of each of its Gaussians."""
-        return self._scores() is not None
+        return self.criterion is not None
+
+    @property
+    def criterion(self) -> str | None:
+        """By which of the stored scores it is pruned; None where there are none."""
+        names = set(self.mixture.names)
+        return next((each for each in CRITERIA if set(self._loaded.importance.get(each, {})) == names), None)
 
     @property
     def how_to_score(self) -> str:
         """Which command gives it the scores that it lacks."""
-        scored = self._path.with_name(f"{self._path.stem}-scored.pt")
+        scored = self.path.with_name(f"{self.path.stem}-scored.pt")
         return (
             f"'{self.name}' has no scores of its Gaussians; measure them, without pruning, by: "
-            f"moegs prune {self._path} --data DIR --ratio 0 --out {scored}"
+            f"moegs prune {self.path} --data DIR --ratio 0 --out {scored}"
         )
 
     @property
@@ -67,8 +73,22 @@ class Variants:
         Raises ValueError for what it does not have.
         """
         if shot.comparison is None:
-            return self.kept(shot.kept).draw(shot)
+            side = self.kept(shot.kept)
+            side.forget()  # of one picture alone, the same is hardly asked for twice
+            return side.draw(shot)
         return compare.draw(self.kept(shot.kept), self.other(shot.comparison.other), shot)
+
+    def views(self, comparison: Comparison | None) -> list[str]:
+        """The ids of all views that there are, or that can be compared so."""
+        if comparison is None:
+            return views.ids(self.mixture)
+        return compare.views_of(self.mixture, self.other(comparison.other).mixture, comparison.mode)
+
+    def tiles(self, shot: Shot) -> tuple[Tile, ...]:
+        """Where each picture is seen in what `draw` gives."""
+        if shot.comparison is None:
+            return views.tiles(self.mixture, shot.view, shot.camera.width, shot.camera.height)
+        return compare.tiles(self.mixture, self.other(shot.comparison.other).mixture, shot)
 
     def sides(self, shot: Shot) -> tuple[Side, ...]:
         """What `draw` draws: one, or two for a comparison."""
@@ -120,18 +140,10 @@ class Variants:
         self.other(text)
 
     def _cut(self, share: float) -> Side:
-        scores = self._scores()
-        if scores is None:
+        if self.criterion is None:
             raise ValueError(f"kept {share:g}: {self.how_to_score}")
-        masks = kept(scores, 1 - share, "mixture")
+        masks = kept(self._loaded.importance[self.criterion], 1 - share, "mixture")
         return Side(f"{self.name}, {100 * share:.3g}% kept", pruned(self.mixture, masks))
-
-    def _scores(self) -> Mapping[str, torch.Tensor] | None:
-        for criterion in CRITERIA:
-            scores = self._loaded.importance.get(criterion, {})
-            if set(scores) == set(self.mixture.names):
-                return scores
-        return None
 
 
 def name_of(path: Path) -> str:

@@ -35,6 +35,8 @@ class Drawing:
     """Further legends, and where they stand."""
     sides: "tuple[Drawing, ...]" = ()
     """Of a comparison: A's own drawing and B's."""
+    fresh: bool = True
+    """Whether anything was rendered for it; else it was put together from pictures that were there."""
 
     def burnt(self) -> Pixels:
         """The picture with its legends in it, as it is exported."""

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +77,7 @@ def compare(
     wanted = shot.shot(known.mixture, look.comparison(other))
     a, b = known.sides(wanted)
     if look.names is not None:
-        a, b = replace(a, name=look.names[0]), replace(b, name=look.names[1])
+        a, b = (Side(name, each.mixture) for name, each in zip(look.names, (a, b), strict=True))
     if video.tour() is None:
         _warm_up(a, b, wanted)
     decibels: list[float | None] = []
@@ -88,17 +88,19 @@ def compare(
         return drawing
 
     print(drawings.write(draw, known.mixture.rig, wanted, out, video))
-    for letter, side in zip("AB", (b, a) if look.swap else (a, b), strict=True):
+    for letter, side in zip("AB", comparing.ordered(a, b, look.comparison(other)), strict=True):
         print(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}")
     print(_verdict(wanted.view, decibels))
 
 
 def _warm_up(a: Side, b: Side, shot: Shot) -> None:
-    """Draws it all but once as often as its time is to be the median of, after a first time that does not count."""
+    """Draws it as often as its time is to be the median of, after a first time that does not count."""
     comparing.draw(a, b, shot)
     for side in (a, b):
         side.pace.clear()
-    for _ in range(ROUNDS - 1):
+    for _ in range(ROUNDS):
+        for side in (a, b):
+            side.forget()
         comparing.draw(a, b, shot)
 
 
