@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +18,12 @@ import torch
 import tyro
 
 from moegs import benchmark
-from moegs.data.scene import Scene
+from moegs.data.scene import Rig, Scene
 from moegs.density import DensityConfig
 from moegs.experts import KINDS
 from moegs.training.experts import ExpertTrainee, ExpertTraining
+from moegs.training.loop import Trainee
+from moegs.training.routing import RouterTrainee, RouterTraining
 
 ROOT = Path(__file__).parent.parent
 
@@ -91,44 +94,54 @@ def bench(keep: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for title, (kinds, count, size) in SCENES.items():
         mixture = made.mixture(kinds, count, size).to("cuda")
-        result = benchmark.measure(mixture, mixture.rig.cameras[0], 0.3)
+        view = benchmark.View(mixture.rig.cameras[0], 0.3, skip_below=0.02)
+        result = benchmark.measure(mixture, view, benchmark.Rounds())
         found[title] = asdict(result)
-        print(title)
-        for name, timing in result.stages.items():
-            print(f"  {name:<20} {timing.median:8.3f} ms, p95 {timing.p95:8.3f}")
-        for name, ratio in result.ratios.items():
-            print(f"  {name:<32} {ratio:.2f}")
-        print(
-            f"  pairs {result.pairs}, gated {result.psnr_gated:.1f} dB, largest error {result.largest_error_gated:.3f}"
-        )
+        print(f"{title}\n\n{benchmark.tables.markdown(found[title])}\npairs {result.pairs}")
         del mixture
         torch.cuda.empty_cache()
     found["training step, 100,000 Gaussians, 1352x1014"] = {kind: training_step(kind) for kind in KINDS}
     print(found["training step, 100,000 Gaussians, 1352x1014"])
+    found["router step, three experts, 300,000 Gaussians, 1352x1014"] = router_step()
+    print(found["router step, three experts, 300,000 Gaussians, 1352x1014"])
     return found
 
 
-def training_step(kind: str, steps: int = 40) -> float:
-    """Median milliseconds of a step: forward, loss, backward, density statistics and optimizer."""
+def training_step(kind: str) -> float:
+    """Median milliseconds of an expert's step: forward, loss, backward, density statistics and optimizer."""
     rig = made.rig(1352, 1014, cameras=4)
-    photo = (torch.rand(1014, 1352, 3, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
-    scene = Scene(rig, SamePhoto(photo), made.room(100_000, 0))
+    scene = Scene(rig, SamePhoto.of(rig), made.room(100_000, 0))
     expert = KINDS[kind](sh_degree_interval=0)
-    trainee = ExpertTrainee(
-        ExpertTraining(name=kind, expert=expert, density=DensityConfig(stop=1)), scene, torch.device("cuda")
-    )
+    training = ExpertTraining(name=kind, expert=expert, density=DensityConfig(stop=1))
+    return statistics.median(step_times(ExpertTrainee(training, scene, torch.device("cuda")), range(40))[10:])
+
+
+def router_step() -> dict[str, float]:
+    """Median milliseconds of a router's step on a picture that is new to it, and on one whose parts are kept."""
+    mixture = made.mixture(("hexplane", "embedding", "keyframe"), 300_000, (1352, 1014)).to("cuda")
+    scene = Scene(mixture.rig, SamePhoto.of(mixture.rig), made.room(2, 0))
+    trainee = RouterTrainee("router", RouterTraining(), mixture, scene)
+    step_times(trainee, range(10))
+    return {
+        "new": statistics.median(step_times(trainee, range(20, 50))),
+        "kept": statistics.median(step_times(trainee, [49] * 30)),
+    }
+
+
+def step_times(trainee: Trainee, frames: Iterable[int]) -> list[float]:
+    """Milliseconds of a step on camera 1 at each of `frames`."""
     taken = []
-    for step in range(steps):
+    for step, frame in enumerate(frames):
         torch.cuda.synchronize()
         begun = time.perf_counter()
-        attempt = trainee.attempt(20_000 + step, 1, step)
+        attempt = trainee.attempt(20_000 + step, 1, frame)
         trainee.optimizer.zero_grad()
         attempt.loss.backward()
         trainee.after_backward()
         trainee.optimizer.step()
         torch.cuda.synchronize()
         taken.append(1e3 * (time.perf_counter() - begun))
-    return statistics.median(taken[steps // 4 :])
+    return taken
 
 
 @dataclass(frozen=True)
@@ -136,6 +149,12 @@ class SamePhoto:
     """Photos that all look the same."""
 
     photo: torch.Tensor
+
+    @classmethod
+    def of(cls, rig: Rig) -> "SamePhoto":
+        """Noise, of the size of the cameras of `rig`."""
+        size = rig.cameras[0].height, rig.cameras[0].width, 3
+        return cls((torch.rand(size, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8))
 
     def at(self, camera: int, frame: int) -> torch.Tensor:
         """The photo."""

@@ -89,11 +89,11 @@ def _expert(kind: str, count: int, seed: int) -> Expert:
         if isinstance(module, nn.Linear):
             module.weight.data *= 0.1  # a deformation by fractions of a Gaussian, not across the room
     for name in expert.groups:
-        _as_trained(expert.group(name))
+        as_trained(expert.group(name))
     return expert
 
 
-def _as_trained(group: Mapping[str, Float[Tensor, "..."]]) -> None:
+def as_trained(group: Mapping[str, Float[Tensor, "..."]]) -> None:
     """Anisotropic, of mixed opacity, with some colour in every direction; half of those with a time of their own are
     awake for a tenth of the clip."""
     scales, logits = group["log_scales"], group["logit_opacities"]

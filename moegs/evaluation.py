@@ -1,6 +1,7 @@
 """Evaluation: a split of a scene rendered and scored, for the mixture and for all that it has to beat."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
@@ -132,16 +133,20 @@ def measure(
         raise ValueError(
             f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"
         )
-    pairs.sort(key=lambda pair: pair[1])  # a mixture keeps its last instants
+    pairs.sort(key=lambda pair: pair[1])  # so that of each mixture one instant is enough to keep
     rows = []
-    for number, frame in pairs:
-        camera, t = rig.cameras[number], rig.timeline.t(frame)
-        photo = scene.photo(number, frame, mixture.device)
-        with torch.no_grad():
-            render = mixture.render(camera, t)
-            others = {name: rival.render(camera, t).picture for name, rival in rivals.items()}
-        rows.append(PictureScores(rig.names[number], frame, **_score(mixture.names, render, others, photo, protocol)))
-        on_picture(len(rows), len(pairs))
+    with ExitStack() as kept:
+        for each in (mixture, *rivals.values()):
+            kept.enter_context(each.instants.within(0))
+        for number, frame in pairs:
+            camera, t = rig.cameras[number], rig.timeline.t(frame)
+            photo = scene.photo(number, frame, mixture.device)
+            with torch.no_grad():
+                render = mixture.render(camera, t)
+                others = {name: rival.render(camera, t).picture for name, rival in rivals.items()}
+            scores = _score(mixture.names, render, others, photo, protocol)
+            rows.append(PictureScores(rig.names[number], frame, **scores))
+            on_picture(len(rows), len(pairs))
     return rows
 
 

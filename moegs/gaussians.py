@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+ALPHA_MIN = 1 / 255
+"""A Gaussian adds nothing to a pixel below this alpha; of gsplat 1.5.3, as all constants of `moegs.rasterize` are."""
+
 
 @dataclass(frozen=True)
 class LowPass:

@@ -1,6 +1,5 @@
 """Mixture: several experts and a router to one picture. The architecture on one page."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,12 +11,10 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts.base import Expert
 from moegs.gaussians import Gaussians
+from moegs.instants import Instants, members
 from moegs.rasterize import Layer, RenderResult, rasterize, splat
 from moegs.router import MuteRule, Router, Seen, Verdict, gates
 from moegs.router.gating import Gate, over_pixels
-
-INSTANTS_KEPT = 4
-"""How many instants' Gaussians a mixture keeps at first, so that moving the camera at one time evaluates no network."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,8 @@ class Mixture(nn.Module):
         self.experts = nn.ModuleList(experts)
         self.router = router
         self.rig = rig
-        self.instants_kept = INSTANTS_KEPT
-        self._instants: OrderedDict[float, list[Gaussians]] = OrderedDict()
+        self.instants = Instants(self.experts)
+        """So that neither moving the camera at one time nor looping through all frames evaluates a network twice."""
 
     @property
     def temperature(self) -> float:
@@ -75,7 +72,7 @@ class Mixture(nn.Module):
     @property
     def members(self) -> list[Expert]:
         """The experts, in the order of their names."""
-        return list(self.experts)  # type: ignore[arg-type]
+        return members(self.experts)
 
     @property
     def device(self) -> torch.device:
@@ -83,15 +80,8 @@ class Mixture(nn.Module):
         return next(self.parameters()).device
 
     def at(self, t: float) -> list[Gaussians]:
-        """Every expert's Gaussians at time `t`, without gradients; the last few instants are kept."""
-        found = self._instants.pop(t, None)
-        if found is None or found[0].means.device != self.device:  # it may have been moved since
-            with torch.no_grad():
-                found = [expert.at(t) for expert in self.members]
-        self._instants[t] = found
-        while len(self._instants) > self.instants_kept:
-            self._instants.popitem(last=False)
-        return found
+        """Every expert's Gaussians at time `t`, without gradients; the last instants are kept."""
+        return self.instants.at(t)
 
     def render(
         self,

@@ -30,8 +30,16 @@ def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], 
     if alone:
         print(text)
     elif target is not None:
-        with replacing(target) as place:
-            place.write_text(text + "\n")
+        write(target, text + "\n")
+
+
+def write(target: Path, text: str) -> None:
+    """`text` as the file `target`, which is whole or not there; to standard output where that is -."""
+    if str(target) == "-":
+        print(text, end="")
+        return
+    with replacing(target) as place:
+        place.write_text(text)
 
 
 def _finite(value: Any) -> Any:
@@ -83,6 +91,7 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
         "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
         "views": " ".join(facts["views"]),
         **_origin(facts["provenance"], "training" if router is None else "router's training"),
+        **_pruned(facts["provenance"]),
         **_held_out(facts["scores"]),
     }
     console.print(two_columns(rows))
@@ -93,6 +102,15 @@ def _origin(provenance: dict[str, Any], phase: str) -> dict[str, str]:
     rows = {str(key): str(value) for key, value in provenance.items() if isinstance(value, str | int)}
     seconds = provenance.get("seconds")
     return rows | ({phase: f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
+
+
+def _pruned(provenance: dict[str, Any]) -> dict[str, str]:
+    """What was taken away, in one line, where anything was."""
+    match provenance:
+        case {"pruned": {"share": float(share), "from": str(origin), "settings": {"criterion": str(criterion)}}}:
+            return {"pruned": f"{share:.1%} of the Gaussians of {origin}, by {criterion}"}
+        case _:
+            return {}
 
 
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:

@@ -66,12 +66,16 @@ class Shot:
     mute_rule: MuteRule = "renormalize"
     temperature: float | None = None
     """None for the router's own."""
+    skip_below: float = 0.0
+    """Tile gating: an expert is left out in tiles where its gate is estimated below this; 0 is exact."""
     kept: float = 1.0
     """The share of the Gaussians that is left, the least important ones being left out."""
     comparison: Comparison | None = None
     """None for one picture alone."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.skip_below < 1:
+            raise ValueError(f"skip_below: got {self.skip_below}, expected a share of the gate in [0, 1)")
         width, height = self.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"size: a picture of {width}x{height} has more than {MAX_PIXELS} pixels; make it smaller")
@@ -83,6 +87,11 @@ class Shot:
         """Width and height of the picture, pixels."""
         across, down = (1, 1) if self.comparison is None else self.comparison.panes
         return across * self.camera.width, down * self.camera.height
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `Mixture.render` is to be told beside camera and time."""
+        return {name: getattr(self, name) for name in ("active", "mute_rule", "temperature", "skip_below")}
 
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""

@@ -59,7 +59,8 @@ class Tour:
         """The time of every frame, from `t` on."""
         start = timeline.frame(t)
         pace = timeline.fps / self.fps if self.running else 0.0
-        frames = ((start + i * pace) % timeline.frames for i in range(self.count))
+        # Rounded, so that the same frame has the same time each time round, and its Gaussians are kept.
+        frames = (round((start + i * pace) % timeline.frames, 9) % timeline.frames for i in range(self.count))
         return [timeline.t(min(frame, timeline.frames - 1)) for frame in frames]
 
 

@@ -9,6 +9,7 @@ import torch
 from moegs import checkpoint, compare, runs, views
 from moegs.checkpoint import Checkpoint
 from moegs.compare import Side
+from moegs.instants import INSTANTS_BYTES
 from moegs.mixture import Mixture
 from moegs.mosaic import Tile
 from moegs.pruning import kept, pruned
@@ -25,9 +26,10 @@ GRAMMAR = "expert:NAME (one expert of A alone), kept:SHARE (A pruned, such as ke
 class Variants:
     """A checkpoint and all that can be drawn of it; may be asked by several threads."""
 
-    def __init__(self, loaded: Checkpoint, path: Path) -> None:
-        """Of what was `loaded` from `path`."""
-        self.name, self.path = name_of(path), path
+    def __init__(self, loaded: Checkpoint, path: Path, keep_bytes: int = INSTANTS_BYTES) -> None:
+        """Of what was `loaded` from `path`; `keep_bytes`: of the Gaussians of instants, for it and for each file."""
+        self.name, self.path, self.keep_bytes = name_of(path), path, keep_bytes
+        loaded.mixture.instants.limit = keep_bytes
         self._loaded = loaded
         self._whole = Side(self.name, loaded.mixture)
         self._alone: dict[str, Side] = {}
@@ -125,7 +127,9 @@ class Variants:
             raise ValueError(f"{text}: no such expert; '{self.name}' has {', '.join(self.mixture.names)}")
         if value not in self._alone:
             expert = self.mixture.members[self.mixture.names.index(value)]
-            self._alone[value] = Side(f"{value} alone", Mixture((value,), [expert], None, self.mixture.rig))
+            alone = Mixture((value,), [expert], None, self.mixture.rig)
+            alone.instants.limit = self.keep_bytes // len(self.mixture.names)
+            self._alone[value] = Side(f"{value} alone", alone)
         return self._alone[value]
 
     def open(self, text: str, device: torch.device | str) -> None:
@@ -136,6 +140,7 @@ class Variants:
         if text.partition(":")[0] not in ("expert", "kept"):
             mixture = checkpoint.load(Path(text), device).mixture
             compare.check(self.mixture.rig, mixture.rig, (self.name, text))
+            mixture.instants.limit = self.keep_bytes
             self._files[text] = Side(name_of(Path(text)), mixture)
         self.other(text)
 
@@ -143,7 +148,9 @@ class Variants:
         if self.criterion is None:
             raise ValueError(f"kept {share:g}: {self.how_to_score}")
         masks = kept(self._loaded.importance[self.criterion], 1 - share, "mixture")
-        return Side(f"{self.name}, {100 * share:.3g}% kept", pruned(self.mixture, masks))
+        cut = pruned(self.mixture, masks)
+        cut.instants.limit = self.keep_bytes // CUTS_KEPT
+        return Side(f"{self.name}, {100 * share:.3g}% kept", cut)
 
 
 def name_of(path: Path) -> str:

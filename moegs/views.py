@@ -53,9 +53,7 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
     """
     view, name = _parse(mixture, shot.view)
     with torch.no_grad():
-        render = mixture.render(
-            shot.camera, shot.t, active=shot.active, mute_rule=shot.mute_rule, temperature=shot.temperature
-        )
+        render = mixture.render(shot.camera, shot.t, **shot.options)
     number = mixture.names.index(name) if name else 0
     pixels, legend = view.paint(mixture, render, number)
     return Drawing(pixels, _annotated(legend, mixture, shot), mixture, render)
@@ -136,6 +134,8 @@ def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | 
         notes.append(f"muted: {muted} ({shot.mute_rule})")
     if shot.temperature is not None and shot.temperature != mixture.temperature:
         notes.append(f"what-if: temperature {shot.temperature:g}")
+    if shot.skip_below:
+        notes.append(f"what-if: experts skipped below gate {shot.skip_below:g}")
     if shot.kept != 1:
         notes.append(f"what-if: {100 * shot.kept:.3g}% of the Gaussians kept, not fine-tuned")
     if not notes:

@@ -119,6 +119,8 @@ def test_a_sway_is_a_video_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
         (("--size", "99999999999999999999x1"), "size"),
         (("--temperature", "inf", "--mute", "poly"), "temperature: got inf, expected a positive number"),
         (("--size", "big"), "give width and height in pixels, such as 1280x720"),
+        (("--skip-below", "1"), "skip_below: got 1.0, expected a share of the gate in [0, 1)"),
+        (("--verify-gating",), "--verify-gating: nothing is skipped; give --skip-below too, such as 0.02"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_leaves_nothing(

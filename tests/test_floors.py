@@ -17,6 +17,7 @@ FLOORS = {
         "harmonics",
         "config",
         "files",
+        "fingerprints",
         "legends",
         "demo",
         "kernels",
@@ -25,14 +26,15 @@ FLOORS = {
         "program",
     ],
     1: ["experts", "rasterize", "data", "ssim", "lpips", "runs"],
-    2: ["losses", "metrics", "density", "router", "system", "tours"],
+    2: ["losses", "metrics", "density", "router", "system", "tours", "instants"],
     3: ["mixture", "shots"],
-    4: ["checkpoint", "pruning", "evaluation", "views", "probe", "export"],
+    4: ["checkpoint", "pruning", "evaluation", "views", "verification", "probe", "export"],
     5: ["compare"],
     6: ["variants"],
     7: ["training", "reports", "rivals", "benchmark"],
-    8: ["cli"],
-    9: ["__main__"],
+    8: ["sweep"],
+    9: ["cli"],
+    10: ["__main__"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 SOURCES = sorted(path for folder in ("moegs", "viewer") for path in (ROOT / folder).rglob("*.py"))

@@ -5,7 +5,8 @@ import torch
 from mixtures import mixture
 from torch.testing import assert_close
 
-from moegs.mixture import INSTANTS_KEPT, Mixture
+from moegs.instants import INSTANTS_BYTES, size
+from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
 
 ALL_KINDS = ("hex", "emb", "poly", "key")
@@ -98,10 +99,75 @@ def test_moving_the_camera_at_one_time_evaluates_no_network(monkeypatch: pytest.
     for camera in made.rig.cameras:
         made.render(camera, T)
     assert asked == [T, T]
-    for frame in range(INSTANTS_KEPT + 1):
-        made.at(frame / 6)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[Mixture, list[float]]:
+    """A mixture, and the times that its first expert has been asked for."""
+    made, times = mixture(), []
+    at = made.members[0].at
+    monkeypatch.setattr(made.members[0], "at", lambda t, view=None: times.append(t) or at(t, view))
+    return made, times
+
+
+def test_a_loop_through_all_frames_evaluates_no_network_the_second_time(asked: tuple[Mixture, list[float]]) -> None:
+    made, times = asked
+    frames = [made.rig.timeline.t(frame) for frame in range(made.rig.timeline.frames)]
+    for t in frames * 3:
+        made.render(made.rig.cameras[0], t)
+    assert times == frames
+
+
+def test_instants_are_kept_within_their_bytes_and_the_oldest_go(asked: tuple[Mixture, list[float]]) -> None:
+    made, times = asked
+    one = size(made.at(0.0))
+    made.instants.limit = int(2.5 * one)
+    for t in (0.1, 0.0, 0.2):  # 0.1 is the one that was not used for longest
+        made.at(t)
+    assert made.instants.bytes == 2 * one
+    del times[:]
+    for t in (0.0, 0.2, 0.1):
+        made.at(t)
+    assert times == [0.1]
+
+
+def test_the_instant_asked_for_last_is_kept_whatever_its_size(asked: tuple[Mixture, list[float]]) -> None:
+    made, times = asked
+    with made.instants.within(0):
+        for t in (0.1, 0.1, 0.2, 0.2):
+            made.at(t)
+        assert times == [0.1, 0.2]
+        assert len(made.instants) == 1
+    assert made.instants.limit == INSTANTS_BYTES
+
+
+@pytest.mark.parametrize("how", ["written", "loaded", "stepped", "replaced"])
+def test_kept_instants_are_those_of_the_experts_as_they_are(how: str) -> None:
+    made, other = mixture(("hex", "key")), mixture(("hex", "key"))
     made.at(T)
-    assert len(made._instants) <= INSTANTS_KEPT
+    with torch.no_grad():
+        for parameter in other.experts.parameters():
+            parameter.add_(0.01)
+    if how == "written":
+        with torch.no_grad():
+            for parameter in made.experts.parameters():
+                parameter.add_(0.01)
+    elif how == "loaded":
+        made.load_state_dict(other.state_dict())
+    elif how == "stepped":
+        other = mixture(("hex", "key"))
+        for expert in (*made.members, *other.members):
+            expert.begin_step(0)  # the hexplane's deformation begins later
+    else:
+        for ours, theirs in zip(made.members, other.members, strict=True):
+            for name in ours.groups:
+                ours.groups[name] = theirs.groups[name]
+        other.members[0].field = made.members[0].field  # type: ignore[assignment]
+        other.members[0].first = made.members[0].first  # type: ignore[assignment]
+        other.members[0].heads = made.members[0].heads  # type: ignore[assignment]
+    for ours, theirs in zip(made.at(T), other.at(T), strict=True):
+        assert torch.equal(ours.means, theirs.means)
+        assert torch.equal(ours.scales, theirs.scales)
 
 
 def test_kept_instants_do_not_stay_behind_on_another_device() -> None:

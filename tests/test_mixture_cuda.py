@@ -9,6 +9,8 @@ from mixtures import mixture
 from torch.testing import assert_close
 
 from moegs.mixture import Mixture
+from moegs.router import MuteRule
+from moegs.router.gating import Gate
 from moegs.views import to_pixels
 
 pytestmark = [pytest.mark.gpu, no_gpu]
@@ -51,3 +53,18 @@ def test_the_router_learns_from_the_same_picture_as_is_shown(pair: tuple[Mixture
     assert_close(trained.picture.detach(), shown.picture, atol=TOLERANCE, rtol=0)
     trained.picture.sum().backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in made.router.network.parameters())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
+@pytest.mark.parametrize("active", [None, (True, False, True), (False,) * 3])
+def test_one_kernel_wants_the_tiles_that_are_wanted(rule: MuteRule, active: tuple[bool, ...] | None) -> None:
+    made = mixture(("hex", "emb", "poly"), size=(203, 149))
+    assert made.router is not None
+    look = 4 * torch.randn(3, 40, 52, 3, generator=torch.Generator().manual_seed(0))
+    chosen = []
+    for device in ("cpu", "cuda"):
+        live = None if active is None else torch.tensor(active, device=device)
+        gate = Gate(made.router.to(device), made.rig.cameras[0], 0.7, live, rule, skip_below=0.3)
+        chosen.append(gate(look.to(device)).cpu())
+    assert not chosen[0].all()
+    assert (chosen[0] == chosen[1]).float().mean() > 0.995  # a bound on the threshold may fall either way

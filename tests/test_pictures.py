@@ -15,7 +15,7 @@ from moegs.mixture import Mixture
 from moegs.router import VolumeAwareConfig
 from moegs.training import pictures
 from moegs.training.pictures import ExpertPictures, PictureCache, Precision
-from moegs.training.routing import Annealing, RouterTrainee, RouterTraining, instants_within
+from moegs.training.routing import Annealing, RouterTrainee, RouterTraining
 
 ONE = 2 * 48 * 32 * 3
 """Numbers in a camera's pictures of two experts at one frame."""
@@ -98,10 +98,8 @@ def test_a_disk_that_cannot_be_written_is_one_line(made: Mixture, tmp_path: Path
 
 
 def test_frames_gaussians_are_kept_within_their_room(made: Mixture) -> None:
-    size = sum(part.means.nbytes * (3 + 4 + 3 + 1 + 3) // 3 for part in made.at(0.0))  # the fields of a Gaussian
-    assert instants_within(3.5 * size / pictures.GB, made) == 3
-    assert instants_within(0.0, made) == 1
-    assert instants_within(1.0, made) == made.rig.timeline.frames
+    RouterTrainee("router", RouterTraining(instants_gb=0.25), made, Scene(made.rig, Rendered(made, 1), NONE))
+    assert made.instants.limit == 0.25 * pictures.GB
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,16 @@ def test_without_loop_it_stands_at_the_end_and_plays_again_from_the_start() -> N
     assert ended.play(300.0).frame(300.0) == 0
 
 
+def test_whole_frames_are_shown_while_it_runs_unless_it_is_smooth() -> None:
+    playing = film().play(0.0)
+    assert playing.frame(0.5 + 0.9 / 30) == 15
+    assert playing.paced(0.0, smooth=True).frame(0.5 + 0.9 / 30) == pytest.approx(15.9)
+
+
+def test_another_pace_loses_no_part_of_a_frame() -> None:
+    assert film().play(0.0).paced(0.5 + 0.9 / 30, speed=2.0).frame(0.5 + 0.96 / 30) == 16
+
+
 def test_a_pause_stands_on_the_whole_frame_that_is_on() -> None:
     assert film().play(0.0).pause(0.5 + 0.4 / 30).frame(99.0) == 15
 

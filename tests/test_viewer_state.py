@@ -66,3 +66,5 @@ def test_its_shot_is_what_the_command_line_would_draw(mixture: Mixture) -> None:
     state = replace(ViewState.of(mixture), view="gates").toggled_mute(1)
     camera = mixture.rig.cameras[0]
     assert state.shot(camera, 3.0) == Shot(camera, 0.5, "gates", (True, False))
+    (row,) = controls.GATING
+    assert row.write(state, 0.02, 0.0).shot(camera, 3.0) == Shot(camera, 0.5, "gates", (True, False), skip_below=0.02)

@@ -65,6 +65,13 @@ def test_a_gate_view_is_the_gate_in_fixed_colours_and_its_mean(mixture: Mixture,
     assert drawing.legend.notes == (f"mean {gate.mean():.1%}",)
 
 
+def test_what_is_skipped_is_skipped_in_every_view_of_the_shot(mixture: Mixture, shot: Shot) -> None:
+    gated = views.draw(mixture, replace(shot, skip_below=0.95)).render
+    assert bool(gated.logits.isneginf().any())
+    direct = mixture.render(shot.camera, shot.t, skip_below=0.95)
+    assert torch.equal(gated.picture, direct.picture)
+
+
 def test_argmax_has_the_winners_hue_darker_where_it_is_close(mixture: Mixture, shot: Shot) -> None:
     drawing = views.draw(mixture, replace(shot, view="gate-argmax"))
     gates = drawing.render.gates.numpy()
@@ -136,15 +143,26 @@ def test_what_differs_from_the_trained_mixture_is_written_into_the_picture(mixtu
     hot = views.draw(mixture, replace(shot, temperature=3.0)).legend
     assert hot is not None
     assert hot.notes == ("what-if: temperature 3",)
+    gated = views.draw(mixture, replace(shot, skip_below=0.25)).legend
+    assert gated is not None
+    assert gated.notes == ("what-if: experts skipped below gate 0.25",)
     assert views.draw(mixture, replace(shot, temperature=mixture.temperature)).legend is None
 
 
 def test_a_shot_survives_json_to_the_last_bit(mixture: Mixture, shot: Shot) -> None:
-    full = replace(shot, t=1 / 3, view="gates", active=(True, False), mute_rule="reroute", temperature=0.1)
+    full = replace(
+        shot, t=1 / 3, view="gates", active=(True, False), mute_rule="reroute", temperature=0.1, skip_below=0.02
+    )
     again = Shot.from_json(full.to_json())
     assert torch.equal(again.camera.viewmat, full.camera.viewmat)
     assert torch.equal(again.camera.K, full.camera.K)
     assert replace(again, camera=full.camera) == full
+
+
+def test_a_shot_of_before_tile_gating_is_exact(shot: Shot) -> None:
+    older = json.loads(replace(shot, skip_below=0.5).to_json())
+    del older["skip_below"]
+    assert Shot.from_json(json.dumps(older)).skip_below == 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"camera": 3}', '{"camera": {"viewmat": []}, "t": 0}'])
@@ -153,7 +171,9 @@ def test_what_is_no_shot_is_refused_in_one_line(text: str) -> None:
         Shot.from_json(text)
 
 
-@pytest.mark.parametrize(("key", "value"), [("mute_rule", "loudest"), ("t", "noon"), ("active", 1), ("lens", "wide")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("mute_rule", "loudest"), ("t", "noon"), ("active", 1), ("lens", "wide"), ("skip_below", 1.0)]
+)
 def test_a_shot_with_a_wrong_entry_is_refused_by_its_name(shot: Shot, key: str, value: object) -> None:
     text = json.dumps(json.loads(shot.to_json()) | {key: value})
     with pytest.raises(ValueError, match=rf"^shot: not the JSON of one \([^\n]*{key}"):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cuda", "cpu"]
 """As in moegs.system, which brings torch: the page is to answer before that."""
+KEEP_MB = 512
+"""Megabytes of frames that were seen, unless told otherwise."""
 
 
 def view(
@@ -37,6 +39,7 @@ def view(
     compare: str | None = None,
     watch: Path | None = None,
     phase: str | None = None,
+    keep_mb: int = KEEP_MB,
 ) -> None:
     """Look at a trained mixture in the browser: move through the scene, scrub time, mute experts, see the router.
 
@@ -49,7 +52,11 @@ def view(
             alone, or kept:SHARE, CKPT pruned by its stored scores, such as kept:0.45.
         watch: Instead of CKPT, the folder of a training run (its --out), begun or not: shows how it stands, live.
         phase: With --watch, the expert to see while it trains; the first that is under way when left out.
+        keep_mb: Memory for the Gaussians of frames that were seen, so that playing them again evaluates no network; of
+            each mixture that is shown.
     """
+    if keep_mb < 0:
+        raise ValueError(f"--keep-mb: got {keep_mb}, expected 0 or more megabytes")
     if checkpoint is not None and watch is not None:
         raise ValueError(f"{checkpoint}, --watch {watch}: give one of them")
     if compare is not None and watch is not None:
@@ -62,7 +69,7 @@ def view(
     # A tab may close between a look whether it is there and a message to it: no news to anybody.
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
-    wish = _Wish(path if watch is None else watch, device, watch is not None, phase, compare)
+    wish = _Wish(path if watch is None else watch, device, watch is not None, phase, compare, keep_mb * 10**6)
     show = _Show(wish, page)
     with _scratch():
         try:
@@ -104,6 +111,7 @@ class _Wish:
     watched: bool
     phase: str | None
     beside: str | None
+    keep_bytes: int
 
 
 class _Show(threading.Thread):
@@ -124,7 +132,9 @@ class _Show(threading.Thread):
             from viewer import app  # brings torch: some seconds
 
             path, loaded = self._load()
-            variants = Variants(loaded, RunFolder(self._wish.path).mixture if self._wish.watched else path)
+            variants = Variants(
+                loaded, RunFolder(self._wish.path).mixture if self._wish.watched else path, self._wish.keep_bytes
+            )
             beside = self._wish.beside or ""
             if beside:
                 app.set_beside(variants, beside, self._page)

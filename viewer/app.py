@@ -48,7 +48,8 @@ class App:
     def show(self, mixture: Mixture) -> None:
         """Puts `mixture`, a later state of the same training, in the place of the one that is shown."""
         with self._lock:
-            self._studio.variants = Variants(Checkpoint(mixture), self._studio.variants.path)
+            before = self._studio.variants
+            self._studio.variants = Variants(Checkpoint(mixture), before.path, before.keep_bytes)
             sessions = list(self._sessions.values())
         for session in sessions:
             session.renew()

@@ -181,6 +181,12 @@ TIME: tuple[Control, ...] = (
         lambda state: state.playback.loop,
         lambda state, on, now: replace(state, playback=state.playback.paced(now, loop=on)),
     ),
+    Switch(
+        "Between frames",
+        lambda state: state.playback.smooth,
+        lambda state, on, now: replace(state, playback=state.playback.paced(now, smooth=on)),
+        "Show the times between frames too; slower, since only whole frames are kept for the next time round",
+    ),
 )
 VIEW: tuple[Control, ...] = (
     Choice(
@@ -200,6 +206,16 @@ MUTING: tuple[Control, ...] = (
         lambda state, rule, now: replace(state, mute_rule=rule),
         "Where a muted expert's share goes. renormalize: the live experts decide among themselves; "
         "keep: it stays black; reroute: to the live expert wanted most",
+    ),
+)
+GATING: tuple[Control, ...] = (
+    Number(
+        "Skip below",
+        0.0,
+        0.999,
+        lambda state: state.skip_below,
+        lambda state, value, now: replace(state, skip_below=float(value)),
+        "Faster: an expert is not drawn in tiles where its gate is estimated below this, such as 0.02; 0 is exact",
     ),
 )
 FRUSTUMS = Switch(

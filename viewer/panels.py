@@ -67,6 +67,8 @@ class Panel:
             self._experts = [self._add_expert(number, state) for number in range(len(self._mixture.names))]
             if len(self._mixture.names) > 1:  # else there is nobody to take over a muted share
                 self._add_controls(controls.MUTING, state)
+            if self._mixture.router is not None and self._mixture.router.sees_features_alone:
+                self._add_controls(controls.GATING, state)
         with gui.add_folder("Export", expand_by_default=False):
             self._add_export(state)
         self._pixel = gui.add_panel(visible=False)

@@ -18,6 +18,8 @@ class Playback:
     speed: float = 1.0
     """Of 1 is as fast as it was filmed."""
     loop: bool = True
+    smooth: bool = False
+    """Whether the times between two frames are shown too."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.speed) and self.speed > 0):
@@ -35,7 +37,12 @@ class Playback:
         return self.timeline.frames - 1
 
     def frame(self, now: float) -> float:
-        """The frame number at clock `now`, between two frames where time is; never beyond the last frame."""
+        """The frame number at clock `now`, never beyond the last frame; whole while it runs, unless it is smooth."""
+        place = self.place(now)
+        return place if self.since is None or self.smooth else float(math.floor(place))
+
+    def place(self, now: float) -> float:
+        """Where between the first frame and the last it is at clock `now`."""
         if self.since is None:
             return self.start
         frame = self.start + (now - self.since) * self.timeline.fps * self.speed
@@ -52,7 +59,7 @@ class Playback:
         """
         if self.last == 0:
             return self
-        frame = self.frame(now)
+        frame = self.place(now)
         return replace(self, start=0.0 if frame >= self.last and not self.loop else frame, since=now)
 
     def pause(self, now: float) -> "Playback":
@@ -63,7 +70,10 @@ class Playback:
         """Goes to `frame`, kept between the first and the last, and runs on from there if it ran."""
         return replace(self, start=min(max(frame, 0.0), float(self.last)), since=now if self.playing else None)
 
-    def paced(self, now: float, *, speed: float | None = None, loop: bool | None = None) -> "Playback":
-        """Goes on from the frame at `now` with another speed or loop."""
-        kept = self.seek(self.frame(now), now)
-        return replace(kept, speed=kept.speed if speed is None else speed, loop=kept.loop if loop is None else loop)
+    def paced(
+        self, now: float, *, speed: float | None = None, loop: bool | None = None, smooth: bool | None = None
+    ) -> "Playback":
+        """Goes on from where it is at `now` at another speed, looping or not, smooth or not."""
+        wishes = {"speed": speed, "loop": loop, "smooth": smooth}
+        chosen = {name: value for name, value in wishes.items() if value is not None}
+        return replace(self.seek(self.place(now), now), **chosen)

@@ -61,6 +61,8 @@ class ViewState:
     """Where any is, the others are silent; a muted one is silent in any case."""
     view: str = "rgb"
     mute_rule: MuteRule = "renormalize"
+    skip_below: float = 0.0
+    """Tile gating: an expert is left out where its gate is estimated below this; 0 is exact."""
     kept: float = 1.0
     """The share of the Gaussians that is left."""
     comparison: Comparison = field(default_factory=Comparison)
@@ -115,8 +117,10 @@ class ViewState:
 
     def shot(self, camera: Camera, frame: float) -> Shot:
         """What to draw from `camera` at `frame`."""
-        t = self.timeline.t(frame)
-        return Shot(camera, t, self.view, self.active, self.mute_rule, kept=self.kept, comparison=self.compared)
+        return Shot(
+            camera, self.timeline.t(frame), self.view, self.active, self.mute_rule,
+            skip_below=self.skip_below, kept=self.kept, comparison=self.compared,
+        )  # fmt: skip
 
     def toggled_mute(self, expert: int) -> "ViewState":
         """The same with expert number `expert` muted, or no longer."""

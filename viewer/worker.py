@@ -12,7 +12,7 @@ from moegs.shots import Shot
 from moegs.views import Drawing
 from viewer.resolution import Resolution, Size
 
-POLL = 0.02
+POLL = 0.005
 """Seconds between two looks at whether motion has ended."""
 
 

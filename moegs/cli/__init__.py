@@ -6,10 +6,13 @@ from tyro.extras import SubcommandApp
 
 import moegs
 from moegs import system
+from moegs.cli.bench import bench
 from moegs.cli.compare import compare
 from moegs.cli.evaluate import evaluate
 from moegs.cli.info import info
+from moegs.cli.prune import prune
 from moegs.cli.render import render
+from moegs.cli.sweep import sweep
 from moegs.cli.train import train
 
 app = SubcommandApp()
@@ -18,6 +21,9 @@ app.command(compare)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
+app.command(prune)
+app.command(sweep)
+app.command(bench)
 
 
 def main() -> None:

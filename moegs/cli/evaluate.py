@@ -1,12 +1,12 @@
 """moegs eval: a checkpoint's scores on its data set."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
 from moegs import evaluation, reports, rivals
-from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing
 from moegs.cli.progress import progress
 from moegs.lpips import Range as LpipsRange
 from moegs.system import Device
@@ -51,16 +51,11 @@ def evaluate(
             standard output.
         force: Overwrite the file of --json.
     """
-    from moegs import config as configs
-    from moegs.data import DataConfig, load_scene
+    from moegs.data import load_scene
 
     refuse_existing(json, force, path)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips)
-    choices = {"path": str(data)}
-    configs.override(choices, set)
-    settings = configs.build(DataConfig, choices, "data")
-    if cache_dir is not None:
-        settings = replace(settings, cache_dir=cache_dir.absolute())
+    settings = data_settings(data, set, cache_dir)
     mixture = load(path, device).mixture
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)

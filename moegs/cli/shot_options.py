@@ -30,6 +30,8 @@ class ShotOptions:
     """A muted expert's share is spread over the others, lost (keep), or given to the next best (reroute)."""
     temperature: float | None = None
     """Divides the router's logits; the router's own when left out."""
+    skip_below: float = 0.0
+    """Tile gating: leave an expert out in tiles where its gate is estimated below this, such as 0.02; 0 is exact."""
     kept: float = 1.0
     """Keep this share of the Gaussians, such as 0.45: those that matter most by the checkpoint's stored scores."""
 
@@ -47,6 +49,7 @@ class ShotOptions:
             active=self._active(mixture.names),
             mute_rule=self.mute_rule,
             temperature=self.temperature,
+            skip_below=self.skip_below,
             kept=self.kept,
             comparison=comparison,
         )

@@ -122,6 +122,8 @@ class Expert(nn.Module, ABC, Generic[Config]):
     """How far it has been trained; set by `begin_step`."""
     config: Config
     """What it was built from."""
+    culled: bool = True
+    """Whether `at` may leave out, where nothing learns, what cannot be seen at that time."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -131,7 +133,15 @@ class Expert(nn.Module, ABC, Generic[Config]):
 
     @abstractmethod
     def at(self, t: float, view: int | None = None) -> Gaussians:
-        """The scene at time `t`: frame k of n is at k / n. `view`: a training camera, for kinds that correct each."""
+        """The scene at time `t`: frame k of n is at k / n. `view`: a training camera, for kinds that correct each.
+
+        While torch records no gradients, a kind that knows when its Gaussians show leaves out those that add nothing to
+        any picture at `t`, unless told otherwise by `culled`: then `rows` says which are here.
+        """
+
+    @property
+    def _culls(self) -> bool:
+        return self.culled and not torch.is_grad_enabled()
 
     @abstractmethod
     def check(self) -> None:

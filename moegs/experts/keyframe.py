@@ -1,7 +1,7 @@
 """The keyframe expert: still Gaussians that drift, and moving ones between keyframes (Ex4DGS, arXiv 2410.15629)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import floor
 from typing import Literal
 
@@ -13,15 +13,14 @@ from moegs import rotations
 from moegs.experts import canonical
 from moegs.experts.base import Decay, Expert, ExpertConfig, Rate
 from moegs.experts.canonical import CanonicalRates, Deltas
+from moegs.experts.fades import brightest, fade
 from moegs.experts.growth import GrowthConfig, KeyframeRecipe, PromotionConfig, TidyingConfig
 from moegs.experts.keys import Keys
 from moegs.experts.recipe import Ground, Recipe
+from moegs.experts.windows import Windows, numbered, picked
 from moegs.gaussians import Gaussians, LowPass, Points, concatenate
 from moegs.schedules import Steps
 from moegs.timeline import MAX_FRAMES
-
-FULL_WIDTH = 2.36
-"""Of a normal curve at half its height, in standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +157,15 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         self.groups = nn.ModuleDict(groups)
         self.register_buffer("frames", torch.tensor(float(frames)))
         self.register_buffer("duration", torch.tensor(float(frames)))
+        self.windows = Windows()
 
     def at(self, t: float, view: int | None = None) -> Gaussians:
         frame = t * float(self.frames)
-        return concatenate([self._static(frame), self._dynamic(frame)])
+        names = ("static", "dynamic")
+        awake = [self._awake(name, t) if self._culls else None for name in names]
+        static, dynamic = (picked(self.group(name), rows) for name, rows in zip(names, awake, strict=True))
+        gaussians = concatenate([self._static(static, frame), self._dynamic(dynamic, frame)])
+        return replace(gaussians, rows=numbered(awake, list(self.counts().values())))
 
     def rates(self) -> list[Rate]:
         static, dynamic = self.config.static_rates, self.config.dynamic_rates
@@ -203,20 +207,37 @@ class KeyframeExpert(Expert[KeyframeConfig]):
                 raise ValueError(f"{name}: got {float(getattr(self, name)):g}, expected 1 to {MAX_FRAMES}")
 
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
-        """Nothing is computed from the rows alone."""
+        self.windows.forget()
 
     def recipe(self, ground: Ground) -> Recipe:
         config = self.config
         parts = config.growth, config.promotion, config.tidying
         return KeyframeRecipe(self, config.keys, parts, self.duration, ground)
 
-    def _static(self, frame: float) -> Gaussians:
-        rows = self.group("static")
+    def _awake(self, name: str, t: float) -> Int[Tensor, " M"] | None:
+        """Which rows of group `name` may be seen around `t`; None: all."""
+        rows = self.group(name)
+        if name == "static":  # they do not fade: one window is as good as another
+            logits = rows["logit_opacities"]
+            return self.windows.awake(name, 0.0, [logits], lambda low, high: torch.sigmoid(logits.detach().double()))
+        facts = [rows["logit_opacities"], rows["time_centers"], rows["log_time_widths"], self.frames]
+
+        def largest(low: float, high: float) -> Float[Tensor, " N"]:
+            opacities, centers, widths, frames = (fact.detach().double() for fact in facts)
+            places = [self.config.keys.place(share * float(frames)) for share in (low, high)]
+            return torch.sigmoid(opacities) * brightest((places[0], places[1]), centers, widths, self._least_fade)
+
+        return self.windows.awake(name, t, facts, largest)
+
+    @property
+    def _least_fade(self) -> float:
+        return self.config.fade_pad / self.config.interval
+
+    def _static(self, rows: Mapping[str, Tensor], frame: float) -> Gaussians:
         drift = rows["displacements"] * (frame / float(self.duration))
         return canonical.activate(rows, self.active_sh_degree, Deltas(means=drift))
 
-    def _dynamic(self, frame: float) -> Gaussians:
-        rows = self.group("dynamic")
+    def _dynamic(self, rows: Mapping[str, Tensor], frame: float) -> Gaussians:
         place = self.config.keys.place(frame)
         key = min(max(floor(place), 1), rows["key_means"].shape[1] - 3)
         share = place - key
@@ -226,7 +247,7 @@ class KeyframeExpert(Expert[KeyframeConfig]):
             "quats": rotations.slerp(rows["key_quats"][:, key], rows["key_quats"][:, key + 1], share),
         }
         gaussians = canonical.activate(posed, self.active_sh_degree, Deltas())
-        shown = fade(place, rows["time_centers"], rows["log_time_widths"], self.config.fade_pad / self.config.interval)
+        shown = fade(place, rows["time_centers"], rows["log_time_widths"], self._least_fade)
         return Gaussians(gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities * shown, gaussians.sh)
 
     def _refaded(self, children: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -246,20 +267,3 @@ def catmull_rom(keys: Float[Tensor, "N 4 3"], share: float) -> Float[Tensor, "N 
     u = share
     weights = [-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, -(u**2) + u**3]
     return torch.einsum("nkc,k->nc", keys, keys.new_tensor(weights) / 2)
-
-
-def fade(
-    place: float, centers: Float[Tensor, "N 2"], log_widths: Float[Tensor, "N 2"], least: float
-) -> Float[Tensor, " N"]:
-    """How much each Gaussian shows at `place`, all in intervals: 1 between its two centres, less outside.
-
-    Before and after, the distance is measured from the later centre, as published: before the earlier one, what is
-    seen jumps. A place equal to a centre counts as neither between nor after it. `least`: full width at half height
-    of the shortest fade.
-    """
-    instant = centers.new_tensor(place)  # ties with stored centres are real: compare at their precision
-    first, last = centers.amin(dim=1), centers.amax(dim=1)
-    between = (instant > first) & (instant < last)
-    log_width = torch.where(instant > first, log_widths[:, 1], log_widths[:, 0])
-    squared = ((instant - last) / (torch.exp(log_width) + least / FULL_WIDTH)).square()
-    return torch.where(between, torch.ones_like(squared), torch.exp(-squared))

@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moegs.experts import canonical
+from moegs.experts import canonical, turns
 from moegs.experts.base import Decay, Expert, ExpertConfig, Rate, log_nearest_distance
 from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.guided import GuidedConfig, GuidedSampling
 from moegs.experts.recipe import Attention, Edit, Ground, Recipe, Seen
+from moegs.experts.turns import TurnsConfig
+from moegs.experts.windows import Windows, picked
 from moegs.gaussians import Gaussians, LowPass, Points
 from moegs.schedules import Interval, Steps
 
@@ -30,18 +32,6 @@ class PolynomialRates(CanonicalRates):
     omegas: Decay = Decay(1e-4)
     time_centers: Decay = Decay(1e-4)
     log_time_scales: Decay = Decay(0.03)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TurnsConfig:
-    """After a step, only Gaussians that move, are large and opaque go on turning; their base rotation stays."""
-
-    step: Steps = 8001
-    least_motion: float = 0.3
-    """Sum of the linear coefficients' absolute values, world units per segment."""
-    scales: tuple[float, float] = (0.2, 0.6)
-    """Between which the largest scale lies, world units."""
-    least_opacity: float = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,15 +139,19 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         super().__init__(config)
         self.groups = nn.ModuleDict(groups)
         self.register_buffer("bounds", bounds)
+        self.windows = Windows()
 
     def at(self, t: float, view: int | None = None) -> Gaussians:
         segment, inside = self.segment(t)
-        gaussians = self._segment(self.group(list(self.groups)[segment]), inside)
-        if self.config.segments == 1:
+        name = list(self.groups)[segment]
+        rows = self.group(name)
+        awake = self._awake(name, rows, inside) if self._culls else None
+        gaussians = self._segment(picked(rows, awake), inside)
+        if awake is None and self.config.segments == 1:
             return gaussians
         before = sum(list(self.counts().values())[:segment])
-        rows = torch.arange(before, before + len(gaussians), device=gaussians.means.device)
-        return replace(gaussians, rows=rows)
+        here = torch.arange(len(gaussians), device=gaussians.means.device) if awake is None else awake
+        return replace(gaussians, rows=before + here)
 
     def segment(self, t: float) -> tuple[int, float]:
         """The number of the segment that `t` lies in, and where in it, in [0, 1]."""
@@ -193,10 +187,21 @@ class PolynomialExpert(Expert[PolynomialConfig]):
             raise ValueError(f"bounds: got {bounds}, expected times that rise from 0 to 1")
 
     def rows_changed(self, kept: Mapping[str, Int[Tensor, " _"]]) -> None:
-        """Nothing is computed from the rows alone."""
+        self.windows.forget()
 
     def recipe(self, ground: Ground) -> Recipe:
         return PolynomialRecipe(self, ground)
+
+    def _awake(self, name: str, rows: Mapping[str, Tensor], t: float) -> Int[Tensor, " M"] | None:
+        """Which `rows` of one segment may be seen around `t` in [0, 1] of it; None: all."""
+        facts = [rows["logit_opacities"], rows["time_centers"], rows["log_time_scales"]]
+
+        def brightest(low: float, high: float) -> Float[Tensor, " N"]:
+            opacities, centers, scales = (fact.detach().double() for fact in facts)
+            nearest = torch.maximum(low - centers, centers - high).clamp_min(0)
+            return torch.sigmoid(opacities) * torch.exp(-(nearest * torch.exp(-scales)).square())
+
+        return self.windows.awake(name, t, facts, brightest)
 
     def _segment(self, rows: Mapping[str, Tensor], t: float) -> Gaussians:
         """The Gaussians of one segment at `t` in [0, 1] of it."""
@@ -207,21 +212,10 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         path = torch.zeros_like(rows["means"])
         for power in reversed(range(self.config.degree)):
             path = (path + rows["motions"][:, power]) * elapsed
-        rows = self._held(rows)
+        if self.config.turns is not None and self.step >= self.config.turns.step:
+            rows = turns.held(rows)
         gaussians = canonical.activate(rows, self.active_sh_degree, Deltas(means=path, quats=elapsed * rows["omegas"]))
         return replace(gaussians, opacities=gaussians.opacities * fade)
-
-    def _held(self, rows: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The same values; once turns are settled, without a gradient where one is no longer to learn."""
-        quats, omegas, turns = rows["quats"], rows["omegas"], self.config.turns
-        if turns is None or self.step < turns.step or not omegas.requires_grad:
-            return rows
-        turning = (omegas != 0).any(dim=1, keepdim=True)
-        held = {
-            "quats": torch.where(turning, quats.detach(), quats),
-            "omegas": torch.where(turning, omegas, omegas.detach()),
-        }
-        return {**rows, **held}
 
     def _recentred(self, children: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.config.fresh_centers:
@@ -263,7 +257,7 @@ class PolynomialRecipe(Recipe):
         for name in list(self.expert.groups):
             group = {key: value.detach() for key, value in self.expert.group(name).items()}
             if self.config.turns and step == self.config.turns.step:
-                yield Edit(name, rewritten=_settled(group, self.config.turns))
+                yield Edit(name, rewritten=turns.settled(group, self.config.turns))
             means, gone = group["means"], torch.zeros_like(group["time_centers"], dtype=torch.bool)
             if step == self.config.box_step:
                 gone |= ((means < self.boxes[name][0]) | (means > self.boxes[name][1])).any(1)
@@ -292,12 +286,3 @@ def _box(means: Float[Tensor, "N 3"]) -> Float[Tensor, "2 3"]:
     if not len(means):
         return means.new_zeros(2, 3)
     return torch.stack([means.amin(0), means.amax(0)])
-
-
-def _settled(group: Mapping[str, Tensor], config: TurnsConfig) -> dict[str, Float[Tensor, "..."]]:
-    """The rotations once it is settled which Gaussians turn: the others' turning is 0."""
-    largest = group["log_scales"].exp().amax(1)
-    turns = group["motions"][:, :1].abs().sum((1, 2)) > config.least_motion
-    turns &= (config.scales[0] < largest) & (largest < config.scales[1])
-    turns &= torch.sigmoid(group["logit_opacities"]) > config.least_opacity
-    return {"omegas": group["omegas"] * turns[:, None], "quats": group["quats"]}

@@ -4,7 +4,7 @@ The constants define the picture for both backends and for the float64 definitio
 gsplat 1.5.3 (its 1.6.0 line caps alpha at 0.99).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -15,10 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.gaussians import ALPHA_MIN as ALPHA_MIN
 from moegs.gaussians import Gaussians, LowPass
 
-ALPHA_MIN = 1 / 255
-"""A Gaussian adds nothing to a pixel below this alpha."""
 ALPHA_MAX = 0.999
 """Alpha is capped here."""
 TRANSMITTANCE_MIN = 1e-4
@@ -37,6 +36,8 @@ SAMPLE = 4
 Backend = Literal["auto", "cpu", "cuda"]
 Choose = Callable[[Float[Tensor, "E h w C"]], Bool[Tensor, "E Y X"]]
 """From the features at one pixel of every SAMPLE x SAMPLE, over whole tiles, to which tiles of each layer are drawn."""
+Stages = Mapping[str, Callable[[], object]]
+"""The steps of a pass by name, in order; each can be run again and again."""
 
 
 def tile_grid(width: int, height: int) -> tuple[int, int]:
@@ -108,7 +109,7 @@ def rasterize(
     Raises ValueError for no layers, for tensors whose rows do not belong together, for layers with different numbers of
     feature channels, or for a backend that is unknown or cannot run here.
     """
-    draw = _backend(layers, backend).rasterize
+    draw = backend_for(layers, backend).rasterize
     if choose is None:
         return draw(layers, camera, None)
     chosen: list[Bool[Tensor, "E Y X"]] = []
@@ -128,18 +129,29 @@ def splat(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto")
 
     Differentiable in the features alone. Raises ValueError as `rasterize` does.
     """
-    found = _backend(layers, backend)
+    found = backend_for(layers, backend)
     if not _channels(layers[0]):
         return layers[0].gaussians.means.new_zeros(len(layers), camera.height, camera.width, 0)
     return found.splat(layers, camera)
+
+
+@torch.no_grad()
+def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
+    """The steps of `rasterize` without gradients, as far as the backend of the tensors' device can part them.
+
+    They are for measuring, on layers without NaN or infinity; call them without gradients. Raises ValueError as
+    `rasterize` does.
+    """
+    backend = backend_for(layers, "auto")
+    return import_module(f"{backend.__name__}.stages").stages(layers, camera)
 
 
 def _channels(layer: Layer) -> int:
     return 0 if layer.features is None else layer.features.shape[1]
 
 
-def _backend(layers: Sequence[Layer], backend: Backend) -> ModuleType:
-    """The module that renders `layers`."""
+def backend_for(layers: Sequence[Layer], backend: Backend) -> ModuleType:
+    """The module that renders `layers`; raises ValueError where `rasterize` says so."""
     if not layers:
         raise ValueError("rasterize: no layers given; pass at least one")
     channels = {_channels(layer) for layer in layers}

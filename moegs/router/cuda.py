@@ -1,6 +1,6 @@
-"""The router's network on a GPU, without gradients: rays and three layers fused, pixel by pixel."""
+"""The router on a GPU, without gradients: its network fused pixel by pixel, and what a first look decides."""
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moegs.cameras import Camera
@@ -18,3 +18,14 @@ def logits(
     """W + network(W_dir, W_time, camera centre, unit ray) of every pixel of every expert."""
     weights = (tensor.detach().contiguous() for tensor in (first, second, third))
     return kernels().logits(features.contiguous(), lens(camera), *weights)
+
+
+def decide(
+    logits: Float[Tensor, "E h w"],
+    temperature: float,
+    active: Bool[Tensor, " E"] | None,
+    renormalize: bool,
+    skip_below: float,
+) -> Bool[Tensor, "E Y X"]:
+    """Which tiles are drawn, as `moegs.router.gating.Gate` defines it, from the samples' logits."""
+    return kernels().decide(logits.contiguous(), active, temperature, skip_below, renormalize)

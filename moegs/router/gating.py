@@ -37,6 +37,10 @@ class Gate:
         """Which tiles are drawn."""
         with torch.no_grad():
             logits = self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
+            if logits.is_cuda:
+                from moegs.router import cuda
+
+                return cuda.decide(logits, self.temperature, self.active, self.rule == "renormalize", self.skip_below)
             share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
             return wanted(
                 _largest(share), None if self.active is None else _largest(logits), self.active, self.skip_below

@@ -17,12 +17,14 @@ from moegs.training.routing import RouterTraining
 class JointTrainee(Trainee):
     """A whole mixture whose rows stay what they are; no schedule of its experts goes on, and no regulariser."""
 
-    def __init__(self, name: str, config: RouterTraining, share: float, mixture: Mixture, scene: Scene) -> None:
-        """`config`: of the router, its rates as they are. `share`: of the rates at which the experts ended."""
+    def __init__(self, name: str, config: RouterTraining, factor: float, mixture: Mixture, scene: Scene) -> None:
+        """`config`: of the router. The experts' rates are where they ended, times `factor`, and fall as the config's
+        `decay` says, within its `steps`: rewound, so that there is something to fall from (Renda et al. 2020).
+        """
         self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
         self.extent = scene.rig.extent
         self.module = mixture.requires_grad_(True)
-        self.rates = _rates(config, share, mixture)
+        self.rates = _rates(config, factor, mixture)
         self.optimizer = make_optimizer(self.module, self.rates, "radam")
         self.cameras = [camera.to(mixture.device) for camera in mixture.rig.cameras]
         self.views = {camera: view for view, camera in enumerate(mixture.rig.train)}
@@ -58,13 +60,15 @@ class JointTrainee(Trainee):
         return sum(len(expert) for expert in self.mixture.members)
 
 
-def _rates(config: RouterTraining, share: float, mixture: Mixture) -> list[Rate]:
+def _rates(config: RouterTraining, factor: float, mixture: Mixture) -> list[Rate]:
     """Of every parameter of the mixture, named as in it."""
     rates = [] if mixture.router is None else [_within("router.", rate) for rate in config.rates(mixture.router)]
     for number, expert in enumerate(mixture.members):
         for rate in expert.rates():
-            last = share * rate.at(expert.step, extent=1.0)
-            rates.append(Rate(_within(f"experts.{number}.", rate).parameters, last, times_extent=rate.times_extent))
+            start = factor * rate.at(expert.step, extent=1.0)
+            falls = {"end": config.decay * start, "steps": config.steps} if start else {}
+            named = _within(f"experts.{number}.", rate).parameters
+            rates.append(Rate(named, start, **falls, times_extent=rate.times_extent))
     return rates
 
 

@@ -1,4 +1,4 @@
-"""A mixture without the Gaussians that matter least: how many go, how they are weighed, and what is learned afterwards."""
+"""A mixture without the Gaussians that matter least: how many go, and how it learns to do without them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +21,14 @@ from moegs.training.joint import JointTrainee
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
+from moegs.training.snapshots import Snapshots
 
 NAME = "pruned"
 """Of the phase, in events and files."""
 HUNDREDTHS = 100
 """Steps of the ratio among which the largest within `max_drop` is looked for."""
 FALL = 0.1
-"""Of its start, what the rate of w and w_dir has fallen to when the fine-tuning ends."""
+"""Of their start, what learning rates have fallen to when the fine-tuning ends."""
 
 Masks = dict[str, Bool[Tensor, " _"]]
 
@@ -58,8 +59,10 @@ class Pruning:
     """Steps that the router learns afterwards."""
     finetune_experts: bool = False
     """Whether the experts then learn with it."""
-    finetune_rate: float = 0.1
-    """Share of the learning rates: of the router's at their start, of the experts' at their end."""
+    router_rate: float = 0.1
+    """Of the router's learning rates at the start of its training: what the fine-tuning starts with ..."""
+    expert_rate: float = 4.0
+    """... and of the experts' at the end of theirs. Those of w, w_dir and the experts fall to a tenth of it."""
 
     def __post_init__(self) -> None:
         asked = [name for name in ("ratio", "threshold", "max_drop") if getattr(self, name) is not None]
@@ -76,8 +79,9 @@ class Pruning:
             )
         if self.finetune < 0:
             raise ValueError(f"finetune: got {self.finetune}, expected 0 or more steps")
-        if not 0 < self.finetune_rate <= 1:
-            raise ValueError(f"finetune_rate: got {self.finetune_rate:g}, expected a share in (0, 1]")
+        for name in ("router_rate", "expert_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}: got {getattr(self, name):g}, expected a positive factor")
         if self.finetune_experts and not self.finetune:
             raise ValueError("finetune_experts: without finetune nothing learns; give its steps, or leave this out")
 
@@ -105,7 +109,7 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     """
     mixture = whole.mixture
     check(mixture, settings, scene)
-    scores, stored = dict(whole.importance), not fresh and is_whole(whole, settings.criterion)
+    scores, stored = dict(whole.importance), not fresh and holds(whole, settings.criterion)
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
     masks, found = chosen(mixture, scores_by(scores, settings.criterion), scene, settings, on_event)
@@ -131,21 +135,12 @@ def finetuned(
     thin: Checkpoint, scene: Scene, settings: Pruning, training: RouterTraining, plan: Plan, on_event: OnEvent
 ) -> Checkpoint:
     """`thin` after `settings.finetune` steps, as `plan` has them; `training`: how its router was trained."""
-    mixture = thin.mixture
-    share = settings.finetune_rate
-    if mixture.router is not None:
-        training = replace(
-            training,
-            router=mixture.router.config,  # type: ignore[arg-type]
-            steps=settings.finetune,
-            **{name: share * getattr(training, name) for name in ("rate_weights", "rate_temporal", "rate_network")},
-            decay=FALL,
-            decay_steps=settings.finetune,
-            temperature=None,
-            temperatures=(),
-        )
+    mixture, factor = thin.mixture, settings.router_rate
+    rates = {name: factor * getattr(training, name) for name in ("rate_weights", "rate_temporal", "rate_network")}
+    steps = {"steps": settings.finetune, "decay": FALL, "decay_steps": settings.finetune}
+    training = replace(training, temperature=None, temperatures=(), **rates, **steps)
     if settings.finetune_experts:
-        trainee = JointTrainee(NAME, training, share, mixture, scene)
+        trainee = JointTrainee(NAME, training, settings.expert_rate, mixture, scene)
     else:
         trainee = RouterTrainee(NAME, training, mixture, scene)
     draws = Shuffled(scene.pairs(mixture.rig.train), expect=scene.expect)
@@ -153,6 +148,11 @@ def finetuned(
     facts = thin.provenance["pruned"] | {"seconds": seconds}
     learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # which keeps no instant from before
     return replace(thin, mixture=learned.requires_grad_(False), provenance={**thin.provenance, "pruned": facts})
+
+
+def unbroken(steps: int, folder: Path) -> Plan:
+    """A plan of `steps` that leaves nothing to go on from but at its end, in `folder`."""
+    return Plan(steps, 0, folder / "state.pt", steps, Snapshots(folder / "live.pt", seconds=0.0))
 
 
 def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent) -> Checkpoint:
@@ -238,7 +238,7 @@ def mean_psnr(
     return total / len(pairs)
 
 
-def is_whole(loaded: Checkpoint, criterion: Criterion) -> bool:
+def holds(loaded: Checkpoint, criterion: Criterion) -> bool:
     """Whether it holds the scores of all its Gaussians by `criterion`."""
     return set(loaded.importance.get(criterion, {})) == set(loaded.mixture.names)
 

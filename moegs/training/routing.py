@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -134,7 +134,7 @@ class RouterTrainee(Trainee):
         self.pictures = ExpertPictures(config.pictures) if pictures is None else pictures
         self.extent = scene.rig.extent
         mixture.experts.requires_grad_(False)
-        mixture.instants_kept = instants_within(config.instants_gb, mixture)
+        mixture.instants.limit = int(config.instants_gb * GB)
         self.router = self.module = mixture.router.requires_grad_(True)
         self.rates = config.rates(self.router)
         self.optimizer = make_optimizer(self.module, self.rates, "radam")
@@ -167,13 +167,6 @@ class RouterTrainee(Trainee):
     @property
     def gaussians(self) -> int:
         return sum(len(expert) for expert in self.mixture.members)
-
-
-def instants_within(gb: float, mixture: Mixture) -> int:
-    """How many frames' Gaussians of all experts fit into `gb`, at least one and at most all."""
-    parts = mixture.at(0.0)
-    size = sum(getattr(part, f.name).nbytes for part in parts for f in fields(part) if f.name != "rows")
-    return max(1, min(int(gb * GB) // max(size, 1), mixture.rig.timeline.frames))
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.kernels import LOCK
 from moegs.rasterize import Choose, Layer, RenderResult, refuse_other_types, tensors
+from moegs.rasterize.cpu import counting, tiles
 from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
 from moegs.rasterize.cpu.sampling import SIDE
 
@@ -31,15 +32,9 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     camera = camera.to("cpu")
     refuse_other_types(layers, "cpu")
     layers = [_without_broken(layer) for layer in layers]
-    gaussians = [layer.gaussians for layer in layers]
-    means2d, footprints, depths, bounds, radii = Project.apply(
-        _joined([g.means for g in gaussians]),
-        _joined([g.quats for g in gaussians]),
-        _joined([g.scales for g in gaussians]),
-        _joined([g.opacities for g in gaussians]),
-        view := _view(layers, camera, choose),
-    )
-    colors = _joined([_colors(g, camera) for g in gaussians])
+    view = _view(layers, camera, choose)
+    means2d, footprints, depths, bounds, radii = _projected(layers, view)
+    colors = _joined([_colors(layer.gaussians, camera) for layer in layers])
     features = _joined([_features(layer) for layer in layers])
     images, features, alphas, depths, pairs = Composite.apply(
         means2d, footprints, depths, bounds, radii, colors, features, view
@@ -55,23 +50,31 @@ def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
     camera = camera.to("cpu")
     refuse_other_types(layers, "cpu")
     layers = [_without_broken(layer) for layer in layers]
-    gaussians = [layer.gaussians for layer in layers]
     view = _view(layers, camera, None)
     backgrounds = view.backgrounds[:, 3:]
     channels = backgrounds.shape[1]
     missing = max(0, 3 - channels)
     view = replace(view, backgrounds=np.ascontiguousarray(np.pad(backgrounds, ((0, 0), (0, missing)))))
     with torch.no_grad():
-        footing = Project.apply(
-            _joined([g.means for g in gaussians]),
-            _joined([g.quats for g in gaussians]),
-            _joined([g.scales for g in gaussians]),
-            _joined([g.opacities for g in gaussians]),
-            view,
-        )
+        footing = _projected(layers, view)
     values = torch.nn.functional.pad(_joined([_features(layer) for layer in layers]), (0, missing))
     first, rest, *_ = Composite.apply(*footing, values[:, :3].contiguous(), values[:, 3:].contiguous(), view)
     return torch.cat([first, rest], dim=-1)[..., :channels] if channels != 3 else first
+
+
+@torch.no_grad()
+def count_pairs(layers: Sequence[Layer], camera: Camera) -> tuple[int, int, int, int]:
+    """The numbers of `moegs.rasterize.pairs.Pairs`, in their order."""
+    refuse_other_types(layers, "cpu")
+    layers = [_without_broken(layer) for layer in layers]
+    view = _view(layers, camera.to("cpu"), None)
+    means2d, _, depths, bounds, radii = (array.numpy() for array in _projected(layers, view))
+    height, width = view.size
+    with LOCK:
+        order = tiles.depth_order(depths, radii)
+        starts, _ = tiles.bin_by_tile(order, means2d, bounds, view.layer_of, (len(layers), height, width), 1)
+        pixels, square_pixels, square_tiles = counting.count(order, means2d, bounds, width, height)
+    return pixels, int(starts[-1]), square_pixels, square_tiles
 
 
 def warm_up() -> None:
@@ -124,6 +127,18 @@ def _without_broken(layer: Layer) -> Layer:
     }
     features = mended.pop("features", None)
     return replace(layer, gaussians=replace(layer.gaussians, **mended), features=features)
+
+
+def _projected(layers: Sequence[Layer], view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Centres, footprints, depths, bounds and radii of the layers' Gaussians, one after the other."""
+    gaussians = [layer.gaussians for layer in layers]
+    return Project.apply(
+        _joined([g.means for g in gaussians]),
+        _joined([g.quats for g in gaussians]),
+        _joined([g.scales for g in gaussians]),
+        _joined([g.opacities for g in gaussians]),
+        view,
+    )  # type: ignore[return-value]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -144,12 +144,10 @@ class Composite(torch.autograd.Function):
                 for v, picture in zip(v_outputs, pictures, strict=True)
             )
         )
-        geometry, of_colors = ctx.needs_input_grad[0], ctx.needs_input_grad[5]
-        colored = 3 + pictures.features.shape[3]
-        wanted = (geometry, 0 if geometry or of_colors else 3, colored + (geometry and v_outputs[3] is not None))
+        wanted = (ctx.needs_input_grad[0], ctx.needs_input_grad[0] and v_outputs[3] is not None)
         with LOCK:
             v_splats = compositing_backward.composite_backward(*ctx.walk, pictures, v_pictures, wanted, ctx.lanes)
-            gradients = compositing_backward.unpack(v_splats)
+            gradients = compositing_backward.unpack(v_splats, pictures.features.shape[3])
         v_means2d, v_footprints, v_colors, v_features, v_depths = map(torch.from_numpy, gradients)
         return v_means2d, v_footprints, v_depths, None, None, v_colors, v_features, None
 

@@ -1,12 +1,12 @@
 """Blending each tile's Gaussians front to back into the pictures of all layers.
 
-The inner loops run over the rows of a tile that a Gaussian reaches as over one long line of pixels, without a branch,
-so that the compiler makes vector instructions of them. For the same reason their indices are unsigned (a signed one
-brings a wrap-around check), and the sign of a pixel's transmittance T tells whether it is finished: T > 0 goes on,
-T < 0 has ended at |T|.
+The inner loops run over the rows that a Gaussian reaches in a strip of a tile as over one long line of pixels, without
+a branch, so that the compiler makes vector instructions of them. For the same reason their indices are unsigned (a
+signed one brings a wrap-around check), all that they write is one array (of two it would have to ask whether they
+overlap), channels are taken four at a time, and the sign of a pixel's transmittance T tells whether it is finished:
+T > 0 goes on, T < 0 has ended at |T|.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +16,30 @@ from numpy import ndarray
 
 from moegs.kernels import inlined, parallel
 from moegs.rasterize import ALPHA_MAX, TILE, TRANSMITTANCE_MIN
+from moegs.rasterize.cpu.reach import rows_between
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 CAP, STOP = np.float32(ALPHA_MAX), np.float32(TRANSMITTANCE_MIN)
 PIXELS = TILE * TILE
-PIXEL_X = np.tile(np.arange(TILE, dtype=np.float32), TILE)
-PIXEL_Y = np.repeat(np.arange(TILE, dtype=np.float32), TILE)
+STRIP = 8
+"""Columns of a strip. A tile's pixels are numbered row by row in its first strip, then in the next: what a Gaussian
+reaches of a strip is one run of whole vectors."""
+SHARE, SUMS = np.uintp(PIXELS), np.uintp(2 * PIXELS)
+ONE_ON, TWO_ON, THREE_ON = np.uintp(PIXELS), np.uintp(2 * PIXELS), np.uintp(3 * PIXELS)
+LINE = 16
+"""Numbers in a cache line."""
+ROWS = LINE // STRIP
+"""Rows of a strip in a vector."""
+STRIPS, RUN = TILE // STRIP, STRIP * TILE
+PIXEL_X = np.tile(np.arange(STRIP, dtype=np.float32), PIXELS // STRIP) + np.repeat(
+    np.arange(0, TILE, STRIP, dtype=np.float32), RUN
+)
+PIXEL_Y = np.tile(np.repeat(np.arange(TILE, dtype=np.float32), STRIP), STRIPS)
 BATCH = 16
 """Gaussians fetched at once into a small table: their cache misses then overlap. Between batches a tile may stop."""
-GEOMETRY = 8
-"""Columns of the table of splats before their channels: u, v, conic a, b, c, opacity, largest exponent, half height."""
+GEOMETRY = 11
+"""Columns of the table of splats before their channels: u, v, conic a, b, c, opacity, largest exponent, and the
+ellipse's half width, apex, lean and aspect."""
 
 
 class Pictures(NamedTuple):
@@ -49,7 +63,7 @@ class Tile(NamedTuple):
 
 
 class Splat(NamedTuple):
-    """A Gaussian as one tile sees it, in pixels from the centre of the tile's first pixel."""
+    """A Gaussian as one strip of a tile sees it, in pixels from the centre of the tile's first pixel."""
 
     x: np.float32
     y: np.float32
@@ -62,7 +76,7 @@ class Splat(NamedTuple):
     """The exponent at which alpha falls below the least that is drawn."""
     first: int
     last: int
-    """The first of the tile's pixels within reach, and one after the last; equal if there is none."""
+    """The first of the strip's pixels within reach, and one after the last; equal if there is none."""
 
 
 @inlined
@@ -82,15 +96,50 @@ def fetch(batch, splats, rows, start, end):
 
 
 @inlined
-def splat_at(batch, i, tile):
-    """The splat in row `i` of the batch, as `tile` sees it."""
+def reach(batch, count, tile, runs):
+    """The run of pixels that each of the batch's first `count` splats may reach in each strip of `tile`: its first, and
+    one after its last, in `runs`; equal if there is none."""
+    for i in range(count):
+        x = batch[i, 0] - np.float32(tile.left) - HALF
+        y = batch[i, 1] - np.float32(tile.top) - HALF
+        ellipse = (batch[i, 7], batch[i, 8], batch[i, 9], batch[i, 10])
+        for strip in range(STRIPS):
+            left = np.float32(strip * STRIP) - x
+            first, end = rows_between(y, ellipse, left, left + np.float32(STRIP - 1), tile.rows)
+            runs[i, strip, 0] = strip * RUN + first // ROWS * LINE
+            runs[i, strip, 1] = strip * RUN + (end + ROWS - 1) // ROWS * LINE
+
+
+@inlined
+def splat_at(batch, runs, i, tile, strip):
+    """The splat in row `i` of the batch, as that strip of `tile` sees it."""
     x = batch[i, 0] - np.float32(tile.left) - HALF
     y = batch[i, 1] - np.float32(tile.top) - HALF
-    half_height = batch[i, 7]
-    first_row = math.ceil(max(y - half_height, ZERO))
-    last_row = math.floor(min(y + half_height, np.float32(tile.rows - 1)))
-    first, last = first_row * TILE, max(first_row, last_row + 1) * TILE
+    first, last = runs[i, strip, 0], runs[i, strip, 1]
     return Splat(x, y, batch[i, 2], batch[i, 3], batch[i, 4], batch[i, 5], batch[i, 6], first, last)
+
+
+@inlined
+def blank(count):
+    """So many numbers, the first at the start of a cache line: a vector of pixels then never lies across two."""
+    whole = np.empty(count + LINE, np.float32)
+    skipped = (LINE - whole.ctypes.data // 4 % LINE) % LINE
+    return whole[skipped : skipped + count]
+
+
+@inlined
+def place(row, column):
+    """The number of a tile's pixel."""
+    return column // STRIP * RUN + row * STRIP + column % STRIP
+
+
+@inlined
+def unseen(transmittance, tile):
+    """Sets every pixel of `tile` to all light, and those outside of the picture to finished from the start."""
+    transmittance[:] = -ONE
+    for i in range(tile.rows):
+        for j in range(tile.columns):
+            transmittance[place(i, j)] = ONE
 
 
 @inlined
@@ -123,27 +172,49 @@ def _any_unfinished(transmittance):
 
 
 @inlined
-def blend(splat, transmittance, weights):
-    """Puts the splat's share of every pixel, alpha T, into `weights` and lowers T."""
-    for i in range(splat.first, splat.last):
-        p = np.uintp(i)
-        _, _, exponent = offset(splat, p)
-        before = transmittance[p]
-        reached = (exponent >= ZERO) & (exponent <= splat.limit) & (before > ZERO)
-        alpha = min(CAP, splat.opacity * decay(exponent)) if reached else ZERO
-        after = before * (ONE - alpha)
-        finished = reached & (after <= STOP)
-        weights[p] = ZERO if finished else alpha * before
-        transmittance[p] = -before if finished else after
+def step(splat, p, before):
+    """A pixel's step past the splat from transmittance `before`: its share, alpha T, and the transmittance after."""
+    _, _, exponent = offset(splat, p)
+    reached = (exponent >= ZERO) & (exponent <= splat.limit) & (before > ZERO)
+    alpha = min(CAP, splat.opacity * decay(exponent)) * np.float32(reached)
+    after = before * (ONE - alpha)
+    finished = reached & (after <= STOP)
+    return ZERO if finished else alpha * before, -before if finished else after
 
 
 @inlined
-def _add_channels(splat, batch, i, weights, sums):
-    for k in range(batch.shape[1] - GEOMETRY):
-        value, base = batch[i, GEOMETRY + k], np.uintp(k * PIXELS)
-        for j in range(splat.first, splat.last):
-            p = np.uintp(j)
-            sums[base + p] += weights[p] * value
+def four(batch, i, k):
+    """Channels `k` to `k` + 3 of the batch's splat `i`."""
+    return batch[i, GEOMETRY + k], batch[i, GEOMETRY + k + 1], batch[i, GEOMETRY + k + 2], batch[i, GEOMETRY + k + 3]
+
+
+@inlined
+def _blend(splat, batch, i, sheet):
+    """Lowers the transmittance of every pixel, writes the splat's share and adds its first four channels."""
+    c0, c1, c2, c3 = four(batch, i, 0)
+    for j in range(splat.first, splat.last):
+        p = np.uintp(j)
+        weight, after = step(splat, p, sheet[p])
+        sheet[p] = after
+        sheet[SHARE + p] = weight
+        sheet[SUMS + p] += weight * c0
+        sheet[SUMS + ONE_ON + p] += weight * c1
+        sheet[SUMS + TWO_ON + p] += weight * c2
+        sheet[SUMS + THREE_ON + p] += weight * c3
+
+
+@inlined
+def _add_four(splat, batch, i, k, sheet):
+    """Adds channels `k` to `k` + 3."""
+    c0, c1, c2, c3 = four(batch, i, k)
+    sums = SUMS + np.uintp(k * PIXELS)
+    for j in range(splat.first, splat.last):
+        p = np.uintp(j)
+        weight = sheet[SHARE + p]
+        sheet[sums + p] += weight * c0
+        sheet[sums + ONE_ON + p] += weight * c1
+        sheet[sums + TWO_ON + p] += weight * c2
+        sheet[sums + THREE_ON + p] += weight * c3
 
 
 @inlined
@@ -152,7 +223,7 @@ def _write(tile, transmittance, sums, backgrounds, pictures):
     extra = pictures.features.shape[3]
     for i in range(tile.rows):
         for j in range(tile.columns):
-            p, row, column = i * TILE + j, tile.top + i, tile.left + j
+            p, row, column = place(i, j), tile.top + i, tile.left + j
             left_over = abs(transmittance[p])
             alpha = ONE - left_over
             for k in range(3):
@@ -171,23 +242,27 @@ def _write(tile, transmittance, sums, backgrounds, pictures):
 @inlined
 def _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, live, pictures):
     """Every `lanes`-th tile from number `lane` on."""
-    transmittance, weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    sums = np.empty((splats.shape[1] - GEOMETRY) * PIXELS, np.float32)
-    batch = np.empty((BATCH, splats.shape[1]), np.float32)
+    channels = splats.shape[1] - GEOMETRY
+    sheet = blank((2 + channels) * PIXELS)
+    transmittance, sums = sheet[:PIXELS], sheet[2 * PIXELS :]
+    batch, runs = np.empty((BATCH, splats.shape[1]), np.float32), np.empty((BATCH, STRIPS, 2), np.int64)
     for number in range(lane, starts.shape[0] - 1, lanes):
         tile = tile_at(number, pictures.images.shape)
         sums[:] = ZERO
-        transmittance[:] = -ONE  # what lies outside of the picture is finished from the start
-        for i in range(tile.rows):
-            transmittance[i * TILE : i * TILE + tile.columns] = ONE
+        unseen(transmittance, tile)
         position, stop = starts[number], starts[number + 1] if live[number] else starts[number]
         while position < stop and _any_unfinished(transmittance):
             count = min(BATCH, stop - position)
             fetch(batch, splats, rows, position, position + count)
+            reach(batch, count, tile, runs)
             for i in range(count):
-                splat = splat_at(batch, i, tile)
-                blend(splat, transmittance, weights)
-                _add_channels(splat, batch, i, weights, sums)
+                for strip in range(STRIPS):
+                    splat = splat_at(batch, runs, i, tile, strip)
+                    if splat.first == splat.last:
+                        continue
+                    _blend(splat, batch, i, sheet)
+                    for k in range(4, channels, 4):
+                        _add_four(splat, batch, i, k, sheet)
             position += count
         ends[number] = position
         _write(tile, transmittance, sums, backgrounds, pictures)
@@ -197,7 +272,7 @@ def _composite_lane(lane, lanes, starts, ends, rows, splats, backgrounds, live, 
 def composite(
     starts: Int64[ndarray, " S+1"],
     rows: Int32[ndarray, " M"],
-    splats: Float32[ndarray, "N 8+D"],
+    splats: Float32[ndarray, "N 11+D"],
     backgrounds: Float32[ndarray, "E D-1"],
     live: Bool[ndarray, " S"],
     pictures: Pictures,
@@ -218,19 +293,20 @@ def composite(
 def pack(
     means2d: Float32[ndarray, "N 2"],
     footprints: Float32[ndarray, "N 4"],
-    bounds: Float32[ndarray, "N 3"],
+    bounds: Float32[ndarray, "N 5"],
     colors: Float32[ndarray, "N 3"],
     features: Float32[ndarray, "N C"],
     depths: Float32[ndarray, " N"],
 ):
     """The table of splats: all that a tile needs of a Gaussian side by side, so that it is fetched from one place."""
     n, extra = features.shape
-    splats = np.empty((n, GEOMETRY + 4 + extra), np.float32)
+    splats = np.zeros((n, GEOMETRY + (4 + extra + 3) // 4 * 4), np.float32)
     for i in prange(n):
         splats[i, 0], splats[i, 1] = means2d[i, 0], means2d[i, 1]
         for k in range(4):
             splats[i, 2 + k] = footprints[i, k]
-        splats[i, 6], splats[i, 7] = bounds[i, 0], bounds[i, 2]
+        for k in range(5):
+            splats[i, 6 + k] = bounds[i, k]
         for k in range(3):
             splats[i, GEOMETRY + k] = colors[i, k]
         for k in range(extra):

@@ -12,25 +12,35 @@ from numba import prange
 from numpy import ndarray
 
 from moegs.kernels import inlined, parallel
-from moegs.rasterize import TILE
 from moegs.rasterize.cpu.compositing import (
     BATCH,
     CAP,
     GEOMETRY,
     HALF,
     ONE,
+    ONE_ON,
     PIXELS,
+    SHARE,
     STOP,
+    STRIPS,
+    THREE_ON,
+    TWO_ON,
     ZERO,
     Pictures,
-    blend,
+    blank,
     decay,
     fetch,
+    four,
     offset,
+    place,
+    reach,
     splat_at,
+    step,
     tile_at,
+    unseen,
 )
 
+BEHIND, OTHERS, SUMS = np.uintp(2 * PIXELS), np.uintp(3 * PIXELS), np.uintp(4 * PIXELS)
 V_GEOMETRY = 6
 """Columns of a splat's gradient before its channels': u, v, conic a, b, c, opacity."""
 
@@ -41,7 +51,7 @@ def _read(tile, backgrounds, pictures, v_pictures, with_depth, v_sums, behind):
     layer, extra = tile.layer, pictures.features.shape[3]
     for i in range(tile.rows):
         for j in range(tile.columns):
-            p, row, column = i * TILE + j, tile.top + i, tile.left + j
+            p, row, column = place(i, j), tile.top + i, tile.left + j
             alpha = pictures.alphas[layer, row, column, 0]
             left_over = ONE - alpha
             v_left_over, total = -v_pictures.alphas[layer, row, column, 0], ZERO
@@ -65,36 +75,42 @@ def _read(tile, backgrounds, pictures, v_pictures, with_depth, v_sums, behind):
 
 
 @inlined
-def _weigh_channels(splat, batch, i, channels, v_sums, v_weights):
-    """v_w: the channels' values times their gradients."""
+def _weigh_four(splat, batch, i, k, sheet):
+    """Adds the values of channels `k` to `k` + 3 times their gradients to v_w."""
+    c0, c1, c2, c3 = four(batch, i, k)
+    sums = SUMS + np.uintp(k * PIXELS)
     for j in range(splat.first, splat.last):
-        v_weights[np.uintp(j)] = ZERO
-    for k in range(channels):
-        value, base = batch[i, GEOMETRY + k], np.uintp(k * PIXELS)
-        for j in range(splat.first, splat.last):
-            p = np.uintp(j)
-            v_weights[p] += v_sums[base + p] * value
+        p = np.uintp(j)
+        low = c0 * sheet[sums + p] + c1 * sheet[sums + ONE_ON + p]
+        high = c2 * sheet[sums + TWO_ON + p] + c3 * sheet[sums + THREE_ON + p]
+        sheet[OTHERS + p] = (sheet[OTHERS + p] if k > 4 else ZERO) + low + high
 
 
 @inlined
-def _unblend(splat, transmittance, behind, v_weights, weights):
-    """Walks on as `blend` does; sums over pixels of v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = v_exponent."""
+def _unblend(splat, batch, i, sheet):
+    """Walks on as the picture did. Sums over pixels of v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = v_exponent, and
+    of the first four channels' gradients."""
+    c0, c1, c2, c3 = four(batch, i, 0)
     v_0, v_x, v_y, v_xx, v_xy, v_yy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    for i in range(splat.first, splat.last):
-        p = np.uintp(i)
+    v_c0, v_c1, v_c2, v_c3 = ZERO, ZERO, ZERO, ZERO
+    for j in range(splat.first, splat.last):
+        p = np.uintp(j)
+        g0, g1 = sheet[SUMS + p], sheet[SUMS + ONE_ON + p]
+        g2, g3 = sheet[SUMS + TWO_ON + p], sheet[SUMS + THREE_ON + p]
+        v_weight = sheet[OTHERS + p] + (c0 * g0 + c1 * g1) + (c2 * g2 + c3 * g3)
         dx, dy, exponent = offset(splat, p)
-        before = transmittance[p]
+        before = sheet[p]
         reached = (exponent >= ZERO) & (exponent <= splat.limit) & (before > ZERO)
         uncapped = splat.opacity * decay(exponent) if reached else ZERO
         alpha = min(CAP, uncapped)
         after = before * (ONE - alpha)
         finished = reached & (after <= STOP)
         weight = ZERO if finished else alpha * before
-        weights[p] = weight
-        transmittance[p] = -before if finished else after
-        rest = behind[p] - weight * v_weights[p]
-        behind[p] = rest
-        v_alpha = before * v_weights[p] - rest / (ONE - alpha)
+        sheet[SHARE + p] = weight
+        sheet[p] = -before if finished else after
+        rest = sheet[BEHIND + p] - weight * v_weight
+        sheet[BEHIND + p] = rest
+        v_alpha = before * v_weight - rest / (ONE - alpha)
         v = ZERO if finished | (uncapped > CAP) else -alpha * v_alpha
         v_0 += v
         v_x += v * dx
@@ -102,7 +118,42 @@ def _unblend(splat, transmittance, behind, v_weights, weights):
         v_xx += v * dx * dx
         v_xy += v * dx * dy
         v_yy += v * dy * dy
-    return v_0, v_x, v_y, v_xx, v_xy, v_yy
+        v_c0 += weight * g0
+        v_c1 += weight * g1
+        v_c2 += weight * g2
+        v_c3 += weight * g3
+    return (v_0, v_x, v_y, v_xx, v_xy, v_yy), (v_c0, v_c1, v_c2, v_c3)
+
+
+@inlined
+def _walk(splat, sheet):
+    """Walks on as the picture did, where the geometry has no gradient. Sums over pixels of the first four channels'."""
+    v_c0, v_c1, v_c2, v_c3 = ZERO, ZERO, ZERO, ZERO
+    for j in range(splat.first, splat.last):
+        p = np.uintp(j)
+        weight, after = step(splat, p, sheet[p])
+        sheet[p] = after
+        sheet[SHARE + p] = weight
+        v_c0 += weight * sheet[SUMS + p]
+        v_c1 += weight * sheet[SUMS + ONE_ON + p]
+        v_c2 += weight * sheet[SUMS + TWO_ON + p]
+        v_c3 += weight * sheet[SUMS + THREE_ON + p]
+    return v_c0, v_c1, v_c2, v_c3
+
+
+@inlined
+def _four_more(splat, k, sheet):
+    """The same of channels `k` to `k` + 3, over the shares that are there."""
+    sums = SUMS + np.uintp(k * PIXELS)
+    v_c0, v_c1, v_c2, v_c3 = ZERO, ZERO, ZERO, ZERO
+    for j in range(splat.first, splat.last):
+        p = np.uintp(j)
+        weight = sheet[SHARE + p]
+        v_c0 += weight * sheet[sums + p]
+        v_c1 += weight * sheet[sums + ONE_ON + p]
+        v_c2 += weight * sheet[sums + TWO_ON + p]
+        v_c3 += weight * sheet[sums + THREE_ON + p]
+    return v_c0, v_c1, v_c2, v_c3
 
 
 @inlined
@@ -117,42 +168,42 @@ def _add_splat(splat, moments, v_splats, lane, row):
 
 
 @inlined
-def _add_channels(splat, weights, channels, v_sums, v_splats, lane, row):
-    for k in range(channels[0], channels[1]):
-        v_value, base = ZERO, np.uintp(k * PIXELS)
-        for j in range(splat.first, splat.last):
-            p = np.uintp(j)
-            v_value += weights[p] * v_sums[base + p]
-        v_splats[lane, row, V_GEOMETRY + k] += v_value
+def _add_four(v_four, v_splats, lane, row, k):
+    for n in range(4):
+        v_splats[lane, row, V_GEOMETRY + k + n] += v_four[n]
 
 
 @inlined
 def _backward_lane(lane, starts, ends, rows, splats, backgrounds, pictures, v_pictures, wanted, v_splats):
-    geometry, first, last = wanted
-    transmittance, behind = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    weights, v_weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    v_sums = np.empty((splats.shape[1] - GEOMETRY) * PIXELS, np.float32)
-    batch = np.empty((BATCH, splats.shape[1]), np.float32)
+    geometry, depth = wanted
+    channels = splats.shape[1] - GEOMETRY
+    sheet = blank((4 + channels) * PIXELS)
+    batch, runs = np.empty((BATCH, splats.shape[1]), np.float32), np.empty((BATCH, STRIPS, 2), np.int64)
     for number in range(lane, ends.shape[0], v_splats.shape[0]):
         tile = tile_at(number, pictures.images.shape)
-        v_sums[:] = ZERO
-        behind[:] = ZERO
-        transmittance[:] = -ONE
-        for i in range(tile.rows):
-            transmittance[i * TILE : i * TILE + tile.columns] = ONE
-        _read(tile, backgrounds, pictures, v_pictures, last == splats.shape[1] - GEOMETRY, v_sums, behind)
+        sheet[:] = ZERO
+        unseen(sheet[:PIXELS], tile)
+        _read(tile, backgrounds, pictures, v_pictures, depth, sheet[SUMS:], sheet[BEHIND:])
         for position in range(starts[number], ends[number], BATCH):
             count = min(BATCH, ends[number] - position)
             fetch(batch, splats, rows, position, position + count)
+            reach(batch, count, tile, runs)
             for i in range(count):
-                splat, row = splat_at(batch, i, tile), rows[position + i]
-                if geometry:
-                    _weigh_channels(splat, batch, i, last, v_sums, v_weights)
-                    moments = _unblend(splat, transmittance, behind, v_weights, weights)
-                    _add_splat(splat, moments, v_splats, lane, row)
-                else:
-                    blend(splat, transmittance, weights)
-                _add_channels(splat, weights, (first, last), v_sums, v_splats, lane, row)
+                row = rows[position + i]
+                for strip in range(STRIPS):
+                    splat = splat_at(batch, runs, i, tile, strip)
+                    if splat.first == splat.last:
+                        continue
+                    if geometry:
+                        for k in range(4, channels, 4):
+                            _weigh_four(splat, batch, i, k, sheet)
+                        moments, v_four = _unblend(splat, batch, i, sheet)
+                        _add_splat(splat, moments, v_splats, lane, row)
+                    else:
+                        v_four = _walk(splat, sheet)
+                    _add_four(v_four, v_splats, lane, row, 0)
+                    for k in range(4, channels, 4):
+                        _add_four(_four_more(splat, k, sheet), v_splats, lane, row, k)
 
 
 @parallel
@@ -160,17 +211,16 @@ def composite_backward(
     starts: Int64[ndarray, " S+1"],
     ends: Int64[ndarray, " S"],
     rows: Int32[ndarray, " M"],
-    splats: Float32[ndarray, "N 8+D"],
+    splats: Float32[ndarray, "N 11+D"],
     backgrounds: Float32[ndarray, "E D-1"],
     pictures: Pictures,
     v_pictures: Pictures,
-    wanted: tuple[bool, int, int],
+    wanted: tuple[bool, bool],
     lanes: int,
 ):
     """The gradient of every splat as each lane sums it: lanes N 6+D.
 
-    `wanted` says whether the geometry's gradients are, and of which channels: from the one number up to the other. A
-    router learns features alone, in half the time. Depths have a gradient if the last channel, z, is wanted.
+    `wanted` says whether the geometry's gradients are, and those of the depths.
     """
     v_splats = np.zeros((lanes, splats.shape[0], V_GEOMETRY + splats.shape[1] - GEOMETRY), np.float32)
     for lane in prange(lanes):
@@ -179,10 +229,9 @@ def composite_backward(
 
 
 @parallel
-def unpack(v_splats: Float32[ndarray, "lanes N 6+D"]):
-    """The lanes' sum in its parts: gradients of means2d, footprints, colors, features and depths."""
+def unpack(v_splats: Float32[ndarray, "lanes N 6+D"], extra: int):
+    """The lanes' sum in its parts: gradients of means2d, footprints, colors, `extra` features and depths."""
     lanes, n, columns = v_splats.shape
-    extra = columns - V_GEOMETRY - 4
     v_means2d, v_footprints = np.empty((n, 2), np.float32), np.empty((n, 4), np.float32)
     v_colors, v_features = np.empty((n, 3), np.float32), np.empty((n, extra), np.float32)
     v_depths = np.empty(n, np.float32)

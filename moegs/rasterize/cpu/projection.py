@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from moegs.kernels import inlined, parallel
 from moegs.rasterize import ALPHA_MIN, JACOBIAN_MARGIN, MAX_SIGMAS
+from moegs.rasterize.cpu.reach import edge_exponent
 
 # A float64 constant would turn all that it meets into float64, at half the speed.
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
@@ -203,7 +204,9 @@ def _project_one(
     means2d[i, 0], means2d[i, 1] = u, v
     footprints[i, 0], footprints[i, 1], footprints[i, 2], footprints[i, 3] = yy / det, -xy / det, xx / det, opacity
     depths[i] = z
-    bounds[i, 0], bounds[i, 1], bounds[i, 2] = limit, math.sqrt(TWO * limit * xx), math.sqrt(TWO * limit * yy)
+    squared = TWO * edge_exponent(limit)
+    bounds[i, 0], bounds[i, 1], bounds[i, 2] = limit, math.sqrt(squared * xx), xy * math.sqrt(squared / yy)
+    bounds[i, 3], bounds[i, 4] = xy / xx, math.sqrt(det) / xx
     radii[i, 0], radii[i, 1] = np.int32(radius_x), np.int32(radius_y)
 
 
@@ -222,12 +225,13 @@ def project(
 
     A footprint is the conic (a, b, c), the inverse of the 2D covariance, and the opacity, compensated where its layer
     says so. A pixel is drawn where the exponent a dx^2 / 2 + b dx dy + c dy^2 / 2 is at most ln(opacity / ALPHA_MIN),
-    the first bound; such pixels are at most the second away from the centre across, and the third down. `settings` are
-    a layer's blur, whether it is compensated, near and far; `intrinsics` fx, fy, cx, cy, width, height.
+    the first bound; the others are the ellipse of such pixels: its half width, apex, lean and aspect, as reach.py has
+    them. `settings` are a layer's blur, whether it is compensated, near and far; `intrinsics` fx, fy, cx, cy, width,
+    height.
     """
     n = means.shape[0]
     means2d, footprints = np.zeros((n, 2), np.float32), np.zeros((n, 4), np.float32)
-    depths, bounds, radii = np.zeros(n, np.float32), np.zeros((n, 3), np.float32), np.zeros((n, 2), np.int32)
+    depths, bounds, radii = np.zeros(n, np.float32), np.zeros((n, 5), np.float32), np.zeros((n, 2), np.int32)
     for i in prange(n):
         e = layer_of[i]
         setting = (settings[e, 0], settings[e, 1], settings[e, 2], settings[e, 3])

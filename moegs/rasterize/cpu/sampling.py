@@ -74,7 +74,7 @@ def _sample_lane(lane, lanes, starts, rows, splats, backgrounds, features):
 def sample(
     starts: Int64[ndarray, " S+1"],
     rows: Int32[ndarray, " M"],
-    splats: Float32[ndarray, "N 8+D"],
+    splats: Float32[ndarray, "N 11+D"],
     backgrounds: Float32[ndarray, "E D-1"],
     features: Float32[ndarray, "E h w C"],
     lanes: int,

@@ -123,6 +123,19 @@ std::vector<Tensor> composite_pictures(Prepared &prepared, const Tensor &backgro
     return {images, features, alphas, depths, pairs};
 }
 
+// Which tiles of each expert are drawn, after a first look at all of them.
+Tensor decide_tiles(const Tensor &logits, const c10::optional<Tensor> &active, double temperature, double skip_below, bool renormalize) {
+    c10::cuda::CUDAGuard guard(logits.device());
+    int64_t side = TILE / SAMPLE, experts = logits.size(0), rows = logits.size(1) / side, columns = logits.size(2) / side;
+    Tensor live = torch::empty({experts, rows, columns}, logits.options().dtype(torch::kBool));
+    Tensor scratch = torch::empty({2, experts, rows, columns}, logits.options());
+    decide({floats(logits), {(int)experts, (int)columns, (int)rows}, (float)temperature, (float)skip_below,
+            active ? active->data_ptr<bool>() : nullptr, renormalize && active, live.data_ptr<bool>()},
+           scratch[0].data_ptr<float>(), scratch[1].data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_CHECK(cudaGetLastError());
+    return live;
+}
+
 // The mixture's picture, alpha and depth.
 std::vector<Tensor> blend_pictures(const Tensor &gates, const Tensor &images, const Tensor &alphas, const Tensor &depths) {
     c10::cuda::CUDAGuard guard(gates.device());
@@ -161,6 +174,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         .def("composite", &composite_pictures);
     m.def("prepare", &prepare_layers);
     m.def("logits", &logits);
+    m.def("decide", &decide_tiles);
     m.def("blend", &blend_pictures);
     m.def("quantize", &to_bytes);
 }

@@ -66,6 +66,15 @@ struct Network {
     const float *first, *second, *third;  // 6 x 8 on (W_dir, W_time, camera centre, unit ray), 3 x 6, 1 x 3
 };
 
+struct Gating {
+    const float *logits;         // E h w, of the samples
+    Grid grid;
+    float temperature, skip_below;
+    const bool *active;          // which experts are live; nullptr: all
+    bool renormalize;            // whether the live ones alone share; only with `active`
+    bool *live;                  // E Y X: which tiles are drawn
+};
+
 struct Mixed {
     const float *gates, *images, *alphas, *depths;  // E H W, E H W 3, E H W, E H W
     float *picture, *alpha, *depth;                 // H W 3, H W, H W
@@ -84,6 +93,8 @@ void list_by_tile(const Splats &, const Grid &, int count, const int *order, con
 void composite(const Splats &, const Grid &, const Lists &, const Pictures &, cudaStream_t);
 // The features alone, at the middle of every square of samples, tiles x samples: E h w C.
 void sample(const Splats &, const Grid &, const Lists &, const float *backgrounds, int channels, float *features, cudaStream_t);
+// Which tiles are drawn; `gates` and `logits` are scratch, E Y X each.
+void decide(const Gating &, float *gates, float *logits, cudaStream_t);
 void blend(const Mixed &, cudaStream_t);
 // Colours in [0, 1] to bytes, clamped and rounded.
 void quantize(const float *colors, int count, uint8_t *bytes, cudaStream_t);

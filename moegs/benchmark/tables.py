@@ -1,0 +1,157 @@
+"""Tables of a benchmark from its JSON: for a terminal, and in Markdown for pages such as docs/results.md."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+STAGES = ("project", "bin+sort", "project+bin+sort", "composite", "gate", "blend", "pixels", "encode")
+WORDS = {
+    "project": "projection, harmonics included",
+    "bin+sort": "lists of each tile, and their sort",
+    "project+bin+sort": "projection, lists of each tile, and their sort",
+    "composite": "blending of Gaussians",
+    "gate": "router's network and softmax",
+    "blend": "blending of the experts' pictures",
+    "pixels": "to 8-bit pixels",
+    "encode": "to JPEG",
+    "pass:one": "one pass",
+    "pass:separate": "a colour and a weight pass per expert, as published",
+    "pass:combined": "a pass per expert with both",
+    "pass:gated": "one pass with tile gating",
+    "frame:separate": "a colour and a weight pass per expert, as published",
+    "frame:combined": "a pass per expert with both",
+    "frame:one-pass": "one pass",
+    "frame:gated": "one pass, gated",
+    "frame:culled": "one pass, culled",
+    "frame:cached": "one pass, cached",
+    "frame:exact": "one pass, culled and cached: what is shown by default",
+    "frame:all": "one pass, gated, culled and cached",
+    "served": "the default, to the bytes of a JPEG",
+    "culled": "one pass, culled",
+    "exact": "one pass, culled and cached",
+    "all": "one pass, gated, culled and cached",
+}
+"""What contenders are called in a table; other checkpoints' frames by the last part of their name."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table."""
+
+    title: str
+    columns: tuple[str, ...]
+    """The first is text, the others are numbers."""
+    rows: tuple[tuple[str, ...], ...]
+
+
+def sections(facts: Mapping[str, Any]) -> list[Section]:
+    """The tables of the JSON of `moegs bench`, ratios first."""
+    told = [(f"`{name}`", f"{value:.2f}") for name, value in facts["ratios"].items() if value is not None]
+    found = [Section("Ratios of medians", ("ratio", "measured"), tuple(told))]
+    groups = {
+        "Stages of one exact frame": ("deform:", *STAGES),
+        "The rasterizer alone": ("pass:",),
+        "Whole frames, to 8-bit pixels": ("frame:", "served"),
+        "Experts alone, whole frames": ("member:", "member-live:"),
+        "Deformation and projection": ("culled:", "unculled:"),
+    }
+    for title, prefixes in groups.items():
+        names = [name for name in facts["stages"] if any(_belongs(name, prefix) for prefix in prefixes)]
+        found.append(_timed(title, names, facts))
+    for other in facts["memory"]:
+        names = [name for name in facts["stages"] if name.startswith(f"against:{other}:")]
+        found.append(_timed(f"Whole frames of {other}", names, facts))
+    return [*(section for section in found if section.rows), _memory(facts)]
+
+
+def markdown(facts: Mapping[str, Any]) -> str:
+    """The tables in Markdown, under a line that says of what they are."""
+    parts = [f"{title(facts)}.\n"]
+    for section in sections(facts):
+        rows = [section.columns, ("---", *("---:" for _ in section.columns[1:])), *section.rows]
+        lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        parts.append(f"**{section.title}**\n\n{lines}\n")
+    return "\n".join([*parts, *(f"Note: {note}." for note in facts["notes"])]).rstrip() + "\n"
+
+
+def show(console: Console, facts: Mapping[str, Any]) -> None:
+    """The tables for people."""
+    console.print(escape(title(facts)), highlight=False)
+    for section in sections(facts):
+        table = Table(title=section.title, title_justify="left")
+        for number, column in enumerate(section.columns):
+            table.add_column(column, justify="right" if number else "left")
+        for row in section.rows:
+            table.add_row(*(escape(cell.replace("`", "")) for cell in row))
+        console.print(table)
+    for note in facts["notes"]:
+        console.print(escape(f"Note: {note}."), highlight=False)
+
+
+def title(facts: Mapping[str, Any]) -> str:
+    """Of what and how the times are."""
+    width, height = facts["size"]
+    command = f"`{facts['command']}`: " if "command" in facts else ""
+    return (
+        f"{command}{width}x{height}, t {facts['t']:g}, tile gating below {facts['skip_below']:g}, {facts['rounds']} "
+        f"rounds in turn on {facts['device']}; milliseconds"
+    )
+
+
+def _belongs(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) if prefix.endswith(":") else name == prefix
+
+
+def _timed(title: str, names: Sequence[str], facts: Mapping[str, Any]) -> Section:
+    """Medians and 95th percentiles, and of pictures what they lose."""
+    pictures = facts["pictures"]
+    seen = [pictures[name] for name in names if name in pictures]
+    with_photo = any(picture["psnr"] is not None for picture in seen)
+    columns = ["", "median", "p95", *(["dB to exact"] if seen else []), *(["PSNR dB", "change"] if with_photo else [])]
+    rows = []
+    for name in names:
+        timing, picture = facts["stages"][name], pictures.get(name)
+        row = [_words(name), f"{timing['median']:.2f}", f"{timing['p95']:.2f}"]
+        if seen:
+            row.append("" if picture is None else _decibels(picture["psnr_exact"], picture["largest_error"]))
+        if with_photo:
+            row += ["", ""] if picture is None else [f"{picture['psnr']:.2f}", f"{picture['psnr_change']:+.3f}"]
+        rows.append(tuple(row))
+    return Section(title, tuple(columns), tuple(rows))
+
+
+def _words(name: str) -> str:
+    if name in WORDS:
+        return WORDS[name]
+    kind, _, rest = name.partition(":")
+    match kind:
+        case "deform":
+            return f"networks and paths of {rest}"
+        case "member":
+            return f"{rest}, cached"
+        case "member-live":
+            return f"{rest}, networks evaluated"
+        case "culled" | "unculled":
+            return f"{rest}, {kind}"
+    return WORDS[rest.rpartition(":")[2]]
+
+
+def _decibels(psnr: float | None, largest_error: float) -> str:
+    """Equal pictures have no PSNR: JSON has no word for infinity."""
+    return "equal" if largest_error == 0 or psnr is None else f"{psnr:.1f}"
+
+
+def _memory(facts: Mapping[str, Any]) -> Section:
+    rows = []
+    for name, held in facts["memory"].items():
+        rows.append((
+            name, f"{sum(held['gaussians'].values()):,}", f"{sum(held['awake'].values()):,}",
+            f"{sum(held['parameters'].values()) / 1e6:.1f}", f"{held['instant'] / 1e6:.1f}",
+        ))  # fmt: skip
+    if facts["peak_bytes"] is not None:
+        rows.append(("peak while all was timed", "", "", f"{facts['peak_bytes'] / 1e6:.0f}", ""))
+    return Section("Memory", ("", "Gaussians", "awake", "MB", "MB of one kept time"), tuple(rows))

@@ -1,0 +1,76 @@
+"""Timing: contenders in turn, round after round in one run, since two runs on a shared machine do not compare."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+Contenders = Mapping[str, Callable[[], object]]
+"""What is timed, by name; each can be called again and again."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long something took over all rounds, milliseconds."""
+
+    median: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often everything is timed."""
+
+    count: int = 30
+    warm_up: int = 5
+    """Rounds before those that count."""
+
+    def __post_init__(self) -> None:
+        if self.count < 2 or self.warm_up < 0:
+            raise ValueError(f"rounds: got {self.count} after {self.warm_up}; give at least 2, and 0 or more before")
+
+
+@torch.no_grad()
+def in_turn(
+    contenders: Contenders,
+    rounds: Rounds,
+    device: torch.device,
+    on_round: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Timing]:
+    """How long each of `contenders` takes without gradients; a GPU's work is waited for."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    total = rounds.warm_up + rounds.count
+    for done in range(total):
+        for name, contender in contenders.items():
+            wait()
+            begun = time.perf_counter()
+            contender()
+            wait()
+            taken[name].append(1e3 * (time.perf_counter() - begun))
+        on_round(done + 1, total)
+    counted = {name: times[rounds.warm_up :] for name, times in taken.items()}
+    return {
+        name: Timing(statistics.median(times), statistics.quantiles(times, n=20, method="inclusive")[-1])
+        for name, times in counted.items()
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """What the times are of."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Of GPU memory since it was last reset, else of the whole process so far; None where it is not told."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,0 +1,138 @@
+"""moegs prune: a mixture without the Gaussians that matter least."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
+
+from moegs import checkpoint, reports
+from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing, want_suffix
+from moegs.pruning import Criterion, Scope
+from moegs.system import Device
+
+if TYPE_CHECKING:
+    from moegs.training.pruning import Pruning
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """How many Gaussians go, by which score, and what is learned afterwards."""
+
+    ratio: float | None = None
+    """The share that goes, such as 0.55; 0 only stores the scores of all."""
+    threshold: float | None = None
+    """Those with a lower score go, such as 1e-9."""
+    max_drop: Annotated[str | None, arg(metavar="DB")] = None
+    """Find the largest ratio by which the PSNR on the training cameras falls no further than this, such as 0.05dB,
+    before any fine-tuning."""
+    criterion: Criterion = "contribution"
+    """contribution: what a Gaussian adds to the mixture's pictures, the sum of gate x alpha x transmittance.
+    gate-gradient: how much the gate of its expert depends on it, as in the MoE-GS paper."""
+    scope: Scope = "mixture"
+    """Whether the share is of all Gaussians together, or of each expert's alike."""
+    finetune: int = 0
+    """Steps that the router learns afterwards, on the training cameras."""
+    finetune_experts: FlagCreatePairsOff[bool] = False
+    """Let the experts learn with it."""
+    weigh_every: int = 1
+    """Each so many frames of every training camera give the scores; fewer are faster."""
+    weigh_anew: FlagCreatePairsOff[bool] = False
+    """Measure the scores also where CKPT holds them."""
+
+    def settings(self) -> "Pruning":
+        """What they ask for; raises ValueError where that is not one thing."""
+        from moegs.training.pruning import Pruning
+
+        return Pruning(
+            ratio=self.ratio,
+            threshold=self.threshold,
+            max_drop=None if self.max_drop is None else decibels(self.max_drop),
+            criterion=self.criterion,
+            scope=self.scope,
+            weigh_every=self.weigh_every,
+            finetune=self.finetune,
+            finetune_experts=self.finetune_experts,
+        )
+
+
+def prune(
+    path: CheckpointPath,
+    /,
+    data: Path,
+    out: Path,
+    options: OmitArgPrefixes[PruneOptions] = PruneOptions(),
+    set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
+    device: Device = "auto",
+    json: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Write CKPT without the Gaussians that matter least into OUT: give --ratio, --threshold or --max-drop.
+
+    Gaussians are weighed and fine-tuned on training cameras alone; the held-out ones, where there are any, are scored
+    before and after.
+
+    Args:
+        path: A trained mixture.
+        data: The folder of the data set that it was trained on.
+        out: The checkpoint to write; it must not exist unless --force.
+        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
+        cache_dir: Where decoded frames stay, in place of the user's cache folder.
+        device: Where to compute.
+        json: Also write what was done as JSON to this file; - writes JSON alone to standard output.
+        force: Overwrite OUT and the file of --json.
+    """
+    from moegs.data import load_scene
+    from moegs.training import pruning
+    from moegs.training.progress import show
+    from moegs.training.routing import RouterTraining
+
+    settings, choices = options.settings(), data_settings(data, set, cache_dir)
+    want_suffix(out, ".pt")
+    refuse_existing(out, force, path)
+    refuse_existing(json, force, path)
+    whole = load(path, device)
+    scene = load_scene(choices, with_points=False)
+    with show() as on_event, tempfile.TemporaryDirectory() as folder:
+        thin = pruning.cut(whole, scene, settings, on_event, options.weigh_anew)
+        if settings.finetune:
+            plan = pruning.unbroken(settings.finetune, Path(folder))
+            thin = pruning.finetuned(thin, scene, settings, RouterTraining(), plan, on_event)
+        thin = pruning.remembering(pruning.scored(thin, whole, scene, on_event), path)
+    checkpoint.save(thin, out)
+    facts = thin.provenance["pruned"] | {"bytes": {"before": path.stat().st_size, "after": out.stat().st_size}}
+    reports.tell(json, facts, lambda console: _print(console, out, facts))
+
+
+def decibels(text: str) -> float:
+    """A number of dB, with or without the unit; raises ValueError for anything else."""
+    try:
+        return float(text.lower().removesuffix("db"))
+    except ValueError:
+        raise ValueError(f"--max-drop {text}: give a loss of PSNR in dB, such as 0.05dB") from None
+
+
+def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
+    settings = facts["settings"]
+    table = Table(title=f"{facts['share']:.1%} pruned by {settings['criterion']}")
+    for column in ("", "before", "after", "after / before"):
+        table.add_column(column, justify="right" if column else "left")
+    before, after = (facts["gaussians"][when] for when in ("before", "after"))
+    for name in before:
+        table.add_row(
+            escape(name), f"{before[name]:,}", f"{after[name]:,}", f"{after[name] / max(before[name], 1):.2f}"
+        )
+    table.add_section()
+    sizes = facts["bytes"]["before"], facts["bytes"]["after"]
+    table.add_row("MB", *(f"{size / 1e6:.2f}" for size in sizes), f"{sizes[1] / sizes[0]:.2f}")
+    for key, words in (("train_psnr", "training PSNR, dB"), ("test_psnr", "held-out PSNR, dB")):
+        if key in facts:
+            low, high = facts[key]["before"], facts[key]["after"]
+            table.add_row(words, f"{low:.3f}", f"{high:.3f}", f"{high - low:+.3f}")
+    console.print(table)
+    console.print(f"{out}: look at it with: moegs-view {out}", highlight=False, soft_wrap=True)

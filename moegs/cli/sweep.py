@@ -1,0 +1,94 @@
+"""moegs sweep: what pruning costs and gains at each ratio."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, arg
+
+from moegs import reports
+from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing
+from moegs.cli.progress import progress
+from moegs.pruning import Criterion, Scope, kept
+from moegs.system import Device
+
+if TYPE_CHECKING:
+    from moegs.sweep import Row
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Which Gaussians go at each ratio, and what is measured."""
+
+    criterion: Criterion = "contribution"
+    """What ranks the Gaussians, as in moegs prune."""
+    scope: Scope = "mixture"
+    """Whether a ratio is of all Gaussians together, or of each expert's alike."""
+    every: int = 1
+    """Score each this many frames of the held-out cameras."""
+    weigh_every: int = 1
+    """Each so many frames of every training camera give the scores, where CKPT holds none."""
+
+
+def sweep(
+    path: CheckpointPath,
+    /,
+    data: Path,
+    prune: Annotated[str, arg(metavar="FIRST:LAST:COUNT")] = "0:0.9:10",
+    options: OmitArgPrefixes[SweepOptions] = SweepOptions(),
+    set: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
+    device: Device = "auto",
+    json: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Measure CKPT at several pruning ratios: PSNR on held-out cameras, Gaussians, MB, ms per frame.
+
+    Gaussians are weighed once, on training cameras; scores that CKPT holds (moegs prune --ratio 0) are taken from it.
+    Nothing is fine-tuned, and no checkpoint is written.
+
+    Args:
+        path: A trained mixture.
+        data: The folder of the data set that it was trained on.
+        prune: The ratios, evenly spaced, both ends included.
+        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
+        cache_dir: Where decoded frames stay, in place of the user's cache folder.
+        device: Where to compute.
+        json: Also write the rows as JSON to this file; - writes JSON alone to standard output.
+        force: Overwrite the file of --json.
+    """
+    from moegs import sweep as core
+    from moegs.data import load_scene
+    from moegs.training import pruning
+    from moegs.training.progress import show
+
+    steps, choices = core.ratios(prune), data_settings(data, set, cache_dir)
+    refuse_existing(json, force, path)
+    loaded = load(path, device)
+    scene = load_scene(choices, with_points=False)
+    scores = loaded.importance
+    if not pruning.holds(loaded, options.criterion):
+        with show() as on_event:
+            scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
+    by = pruning.scores_by(scores, options.criterion)
+    pairs = core.held_out(loaded.mixture, scene, options.every)
+    console = Console(stderr=str(json) == "-")
+    console.print(HEAD, highlight=False)
+    rows: list[Row] = []
+    for ratio in steps:
+        with progress(f"pictures at ratio {ratio:g}, {len(rows) + 1} of {len(steps)}") as advance:
+            rows.append(core.measure(loaded.mixture, kept(by, ratio, options.scope), scene, pairs, advance))
+        console.print(_line(rows[-1]), highlight=False)
+    reports.tell(json, asdict(options) | {"rows": [asdict(row) for row in rows]}, lambda console: None)
+
+
+HEAD = f"{'ratio':>6}{'PSNR dB':>9}{'Gaussians':>11}{'MB':>8}{'ms':>8}{'faster':>8}{'ms kept':>9}{'faster':>8}"
+"""`kept`: at an instant whose Gaussians are kept, so that nothing is deformed."""
+
+
+def _line(row: "Row") -> str:
+    return (
+        f"{row.ratio:>6.1%}{row.psnr:>9.3f}{row.gaussians:>11,}{row.megabytes:>8.2f}{row.ms:>8.1f}{row.speedup:>7.2f}x"
+        f"{row.ms_kept:>9.1f}{row.speedup_kept:>7.2f}x"
+    )

@@ -1,0 +1,108 @@
+"""moegs bench, and what tile gating is told to have cost, as commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+import recordings
+from mixtures import mixture
+from test_cli import filmed, run
+
+from moegs import checkpoint
+from moegs.checkpoint import Checkpoint
+
+__all__ = ["filmed"]  # a fixture
+QUICK = ("--rounds", 2, "--warm-up", 0)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bench") / "made.pt"
+    checkpoint.save(Checkpoint(mixture(("poly", "key"))), path)
+    return path
+
+
+def test_json_alone_goes_to_stdout_with_its_ratios_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.md"
+    options = ("--skip-below", 0.95, "--verify-gating", "--against", file, file, "--markdown", table)
+    assert run(monkeypatch, "bench", file, *QUICK, *options, "--json", "-") == 0
+    told = capsys.readouterr()
+    facts = json.loads(told.out)
+    assert next(iter(facts)) == "ratios"
+    assert {"made", "made-2"} < set(facts["memory"])
+    assert facts["gating"]["skip_below"] == 0.95
+    assert told.err.startswith("tile gating below 0.95: ")
+    assert facts["command"].startswith(f"moegs bench {file}")
+    assert "| ratio | measured |" in table.read_text()
+
+
+def test_markdown_takes_the_place_of_the_tables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    assert run(monkeypatch, "bench", file, *QUICK, "--time", 2, "--size", "24x16", "--markdown", "-") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("`moegs bench")
+    assert "24x16, t 0.333333" in told
+    assert told.count("one pass, gated, culled and cached") == 1
+
+
+def test_photos_are_compared_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filmed: tuple[Path, object], tmp_path: Path
+) -> None:
+    folder, _ = filmed
+    out = tmp_path / "bench.json"
+    assert run(monkeypatch, "bench", folder / "mixture.pt", *QUICK, "--data", folder / "data", "--json", out) == 0
+    assert "PSNR dB" in capsys.readouterr().out
+    pictures = json.loads(out.read_text())["pictures"]
+    assert pictures["frame:exact"]["psnr_change"] == pytest.approx(0, abs=1e-4)
+    assert pictures["member:poly"]["psnr"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rounds", 1), "rounds: got 1 after 5; give at least 2"),
+        (("--json", "-", "--markdown", "-"), "standard output can take one of them"),
+        (("--skip-below", 1.5), "skip_below: got 1.5"),
+        (("--against", "nowhere.pt"), "nowhere.pt: does not exist"),
+        (("--data", "nowhere", "--size", "20x20"), "--data: the photos are 48x32; leave --size out"),
+        (("--data", "nowhere", "--time", "0.5"), "--data: no photo at frame 0.5; give --time a whole frame"),
+        (("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_timed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: Path,
+    options: tuple[object, ...],
+    message: str,
+) -> None:
+    assert run(monkeypatch, "bench", file, *options) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_another_scene_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+) -> None:
+    data = recordings.write_folders(tmp_path / "data")
+    assert run(monkeypatch, "bench", file, "--data", data) == 1
+    assert "give" in capsys.readouterr().err
+
+
+def test_render_tells_what_gating_cost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+) -> None:
+    options = ("--skip-below", 0.95, "--verify-gating")
+    assert run(monkeypatch, "render", file, *options, "--out", tmp_path / "x.png") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("x.png: rgb, 48x32")
+    assert second.startswith("tile gating below 0.95: ")
+    assert (
+        run(monkeypatch, "render", file, *options, "--sway", "--seconds", 0.3, "--fps", 10, "--out", tmp_path / "x.mp4")
+        == 0
+    )
+    assert capsys.readouterr().out.splitlines()[-1].startswith("tile gating below 0.95: ")

@@ -1,0 +1,142 @@
+"""A sweep of pruning ratios, and the two verbs that prune as a user meets them."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import recordings
+import torch
+from mixtures import mixture
+
+from moegs import checkpoint, pruning
+from moegs.__main__ import main
+from moegs.checkpoint import Checkpoint
+from moegs.cli.prune import decibels
+from moegs.data import DataConfig, load_scene
+from moegs.mixture import Mixture
+from moegs.sweep import held_out, measure, per_gaussian_bytes, ratios
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in `data`, the mixture on its cameras in `made.pt`."""
+    found = tmp_path_factory.mktemp("pruning")
+    rig = load_scene(DataConfig(path=recordings.write_folders(found / "data")), with_points=False).rig
+    made = mixture(("poly", "key"), count=400)
+    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), found / "made.pt")
+    return found
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of `moegs` with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_ratios_are_evenly_spaced_with_both_ends():
+    assert ratios("0:0.9:10") == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert ratios("0.55") == [0.55]
+
+
+@pytest.mark.parametrize("text", ["", "0:0.9", "0:1.2:3", "0.5:0.2:3", "0:0.9:0", "0:0.9:x", "0:0.3:0.6:0.9", "nan"])
+def test_what_are_no_ratios_is_one_line(text: str):
+    with pytest.raises(ValueError, match=r"--prune .*: give FIRST:LAST:COUNT with ratios in \[0, 1\]"):
+        ratios(text)
+
+
+def test_a_row_tells_what_is_left(folder: Path):
+    made = checkpoint.load(folder / "made.pt").mixture
+    scene = load_scene(DataConfig(path=folder / "data"), with_points=False)
+    scores = {name: torch.arange(float(len(expert))) for name, expert in zip(made.names, made.members, strict=True)}
+    pairs = held_out(made, scene, 2)
+    assert pairs == [(0, 0), (0, 2)]
+    whole, part = (measure(made, pruning.kept(scores, ratio, "expert"), scene, pairs) for ratio in (0.0, 0.55))
+    assert (whole.ratio, whole.gaussians) == (0, 800)
+    assert (part.ratio, part.gaussians) == (pytest.approx(0.55), 360)
+    assert part.per_gaussian_megabytes < whole.per_gaussian_megabytes < whole.megabytes
+    assert whole.megabytes == pytest.approx(sum(t.nbytes for t in made.state_dict().values()) / 1e6)
+    assert part.psnr != whole.psnr
+    assert min(whole.ms, whole.ms_kept, whole.speedup, part.speedup_kept) > 0
+
+
+def test_bytes_per_gaussian_are_those_that_a_row_has():
+    made = mixture(("poly", "key"), count=40)
+    one = pruning.pruned(made, {name: torch.arange(40) > 0 for name in made.names})
+    floats = {"poly": 3 + 4 + 3 + 1 + 3 + 9 + 4 + 1 + 1 + 3, "still": 3 + 4 + 3 + 1 + 3 + 3 + 3}
+    lost = per_gaussian_bytes(made) - per_gaussian_bytes(one)
+    assert lost == 4 * sum(floats.values())  # row 0 of the keyframe expert is a still one
+
+
+def test_prune_writes_a_smaller_checkpoint_that_says_what_was_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    path, out = folder / "made.pt", tmp_path / "thin.pt"
+    given = ("--data", folder / "data", "--out", out)
+    asked = ("--ratio", 0.55, "--finetune", 3, "--finetune-experts", "--json", tmp_path / "facts.json")
+    assert run(monkeypatch, "prune", path, *given, *asked) == 0
+    assert "55.0% pruned by contribution" in capsys.readouterr().out
+    thin, facts = checkpoint.load(out), json.loads((tmp_path / "facts.json").read_text())
+    assert sum(map(len, thin.mixture.members)) == 360
+    assert facts["bytes"] == {"before": path.stat().st_size, "after": out.stat().st_size}
+    assert facts["from"] == "made.pt"
+    assert set(facts["test_psnr"]) == {"before", "after"}
+    assert facts["settings"]["finetune_experts"] is True
+    assert set(thin.importance) == {"contribution", "gate-gradient"}
+    assert run(monkeypatch, "info", out) == 0
+    assert "55.0% of the Gaussians of made.pt, by contribution" in capsys.readouterr().out
+    assert run(monkeypatch, "prune", path, *given, "--ratio", 0.5) == 1
+    assert "exists already; choose another name or add --force" in capsys.readouterr().err
+
+
+def test_ratio_0_stores_the_scores_and_sweep_takes_them_from_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    path, out = folder / "made.pt", tmp_path / "weighed.pt"
+    assert run(monkeypatch, "prune", path, "--data", folder / "data", "--out", out, "--ratio", 0) == 0
+    before, after = (checkpoint.load(each) for each in (path, out))
+    for name, tensor in before.mixture.state_dict().items():
+        assert torch.equal(after.mixture.state_dict()[name], tensor)
+    monkeypatch.setattr(pruning, "importance", lambda *_: pytest.fail("measured again"))
+    capsys.readouterr()
+    assert run(monkeypatch, "sweep", out, "--data", folder / "data", "--prune", "0:0.8:3", "--json", "-") == 0
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)["rows"]
+    assert [row["gaussians"] for row in rows] == [800, 480, 160]
+    assert [row["ratio"] for row in rows] == pytest.approx([0, 0.4, 0.8])
+    assert captured.err.count("\n") == 4  # a head and three lines
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((), "pruning: got none of ratio, threshold and max_drop; give one"),
+        (("--max-drop", "little"), "--max-drop little: give a loss of PSNR in dB, such as 0.05dB"),
+        (
+            ("--ratio", "0.5", "--set", "downscale=2"),
+            "are 16x12, those of the checkpoint 32x24; give the same downscale",
+        ),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    folder: Path,
+    asked: tuple[str, ...],
+    message: str,
+) -> None:
+    out = tmp_path / "x.pt"
+    assert run(monkeypatch, "prune", folder / "made.pt", "--data", folder / "data", "--out", out, *asked) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_loss_is_given_with_or_without_its_unit():
+    assert [decibels(text) for text in ("0.05dB", "0.05", "0.05 DB")] == [0.05, 0.05, 0.05]
