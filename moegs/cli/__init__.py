@@ -7,6 +7,7 @@ from tyro.extras import SubcommandApp
 import moegs
 from moegs import system
 from moegs.cli.bench import bench
+from moegs.cli.compare import compare
 from moegs.cli.distill import distill
 from moegs.cli.evaluate import evaluate
 from moegs.cli.export import export
@@ -18,6 +19,7 @@ from moegs.cli.train import train
 
 app = SubcommandApp()
 app.command(render)
+app.command(compare)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)

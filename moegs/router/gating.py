@@ -57,9 +57,6 @@ class Gate:
             return torch.ones_like(undecided)
         return self._wanted(look(deciding), deciding) | ~undecided.any(0)
 
-    def _logits(self, look: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
-        return self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
-
     def _wanted(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Bool[Tensor, "E Y X"]:
         shares, logits = self._bounds(look, seen)
         return wanted(shares, None if self.active is None else logits, self.active, self.skip_below)

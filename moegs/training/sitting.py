@@ -12,7 +12,7 @@ from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
 from moegs.training.config import TrainConfig, claim
 from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
-from moegs.training.loop import OnEvent
+from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.stages import Run
 
 STATUS_SECONDS = 1.0
