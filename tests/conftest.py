@@ -34,7 +34,7 @@ def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
     import stamps
 
-    from moegs.training import phases, students
+    from moegs.training import logs, phases, students
 
-    for module in (phases, students):
+    for module in (logs, phases, students):
         monkeypatch.setattr(module, "load_scene", lambda data, **_: stamps.scene())

@@ -1,5 +1,6 @@
 """TrainConfig: all that decides a run, from one YAML file."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,12 +72,9 @@ class TrainConfig:
                 raise ValueError(f"distill: expert '{name}'; give names of experts, each once: {', '.join(names)}")
         if not 0 <= self.seed < LARGEST_SEED:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more, less than {LARGEST_SEED}")
-        for key in ("parallel", "threads", "save_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
-        if self.snapshot_seconds < 0:
-            raise ValueError(f"snapshot_seconds: got {self.snapshot_seconds:g}, expected 0 or more")
-        if self.gpu_share <= 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
+        config.check_range(self, 1.0, math.inf, "parallel", "threads", "save_every")
+        config.check_range(self, 0.0, math.inf, "snapshot_seconds")
+        if not self.gpu_share > 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
             raise ValueError(f"gpu_share: got {self.gpu_share:g}, expected a share of 1 or a whole number of GPUs")
 
 

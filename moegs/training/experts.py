@@ -1,6 +1,8 @@
 """One expert alone: photometric loss on the pictures that its sampling draws, under density control and its recipe."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -10,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.config import check_range
 from moegs.data.scene import Scene
 from moegs.density import DensityConfig, DensityControl
 from moegs.experts import AnyExpertConfig
@@ -26,6 +29,9 @@ from moegs.training.sampling import Sampler, Sampling, ShuffledConfig
 
 FIXED_ROWS = DensityConfig(stop=1)
 """No round ever changes anything."""
+
+MOST = 1e6
+"""That a factor may be: far beyond what helps, and far from what float32 cannot hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +55,11 @@ class ExpertTraining:
     """Multiplies the scene's extent, and with it all rates and sizes that are measured in it."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: got {self.steps}, expected at least 1")
-        if not 0 <= self.ssim_weight <= 1:
-            raise ValueError(f"ssim_weight: got {self.ssim_weight}, expected a share in [0, 1]")
-        if not self.held_ssim >= 0:
-            raise ValueError(f"held_ssim: got {self.held_ssim}, expected 0 or more")
-        if not self.extent_scale > 0:
-            raise ValueError(f"extent_scale: got {self.extent_scale}, expected a positive number")
+        check_range(self, 1.0, math.inf, "steps")
+        check_range(self, 0.0, 1.0, "ssim_weight")
+        check_range(self, 0.0, MOST, "held_ssim")
+        if not 0 < self.extent_scale <= MOST:
+            raise ValueError(f"extent_scale: got {self.extent_scale}, expected more than 0, up to {MOST:g}")
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,13 @@ class ExpertTrainee(Trainee):
         self.last = None
         for edit in self.recipe.edits(step):
             self._check(edit, step)
-            self.control.revise(edit)
+            with self._inhabited(step, "its recipe removed", "set the part of the recipe that did so to null"):
+                self.control.revise(edit)
         stage = self.recipe.stage_start(step)
-        self.control.after_step(step - stage)
+        density = self.config.density
+        removed = f"density control (below opacity {density.opacity_at(step - stage):g}, or too large) removed"
+        with self._inhabited(step, removed, "set density.prune_above, or lower density.opacity and the rates"):
+            self.control.after_step(step - stage)
         self.sampler.frames = self.recipe.frames
 
     def _attention(self, step: int, camera: int) -> Attention:
@@ -220,6 +227,25 @@ class ExpertTrainee(Trainee):
                     f"{self.name}: the recipe's new values of 'groups.{edit.group}.{name}' are not finite at step "
                     f"{step}; lower the rates, or set the part that made them to null"
                 )
+
+    @contextmanager
+    def _inhabited(self, step: int, removed: str, cure: str) -> Iterator[None]:
+        """Raises TrainingError when the block empties a group, and with it a frame; a group may be empty where the
+        others still show something."""
+        before = self.expert.counts()
+        yield
+        emptied = [name for name, count in self.expert.counts().items() if before[name] and not count]
+        timeline = self.scene.rig.timeline
+        bare = [frame for frame in range(timeline.frames) if not self._shows(timeline.t(frame))] if emptied else []
+        if bare:
+            raise TrainingError(
+                f"{self.name}: {removed} the last Gaussian of group '{emptied[0]}' at step {step}, which leaves "
+                f"nothing to show at frame {bare[0]}; {cure}"
+            )
+
+    @torch.no_grad()
+    def _shows(self, t: float) -> bool:
+        return len(self.expert.at(t)) > 0
 
     def state_dict(self) -> dict[str, Any]:
         # A resumed expert has computed nothing from its rows yet: to go on alike, neither may this one have.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from moegs import metrics
+from moegs.config import check_range
 from moegs.data.scene import Scene
 from moegs.experts.base import Rate
 from moegs.losses import photometric
@@ -82,8 +83,8 @@ class RouterTraining:
         for name in ("rate_weights", "rate_temporal", "rate_network", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a positive number")
-        if not self.instants_gb >= 0:
-            raise ValueError(f"instants_gb: got {self.instants_gb}, expected a number of 0 or more")
+        check_range(self, 0.0, math.inf, "instants_gb")
+        check_range(self, 0.0, 1.0, "ssim_weight")
         if any(not 0 < temperature < math.inf for temperature in self.temperatures):
             raise ValueError(f"temperatures: got {list(self.temperatures)}, expected positive numbers")
         if len({f"{temperature:g}" for temperature in self.temperatures}) < len(self.temperatures):
@@ -172,10 +173,10 @@ class RouterTrainee(Trainee):
 @torch.no_grad()
 def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> float:
     """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % 3 == 0]
     psnrs = [
         float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
-        for camera, frame in scene.pairs(cameras)
-        if frame % 3 == 0
+        for camera, frame in scene.in_turn(pairs)
         for photo in [scene.photo(camera, frame, mixture.device)]
     ]
     return sum(psnrs) / len(psnrs)
