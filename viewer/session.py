@@ -13,9 +13,9 @@ from viewer import exports, frustums, markup
 from viewer.controls import cameras
 from viewer.darkroom import Darkroom
 from viewer.exports import Video
+from viewer.inspector import inspected
 from viewer.navigation import Flight, Pose, Stage, pose_of
 from viewer.panels import Actions, Change, Panel
-from viewer.inspector import inspected
 from viewer.picking import marked, point_under
 from viewer.placeholder import hold
 from viewer.state import ViewState
