@@ -7,14 +7,25 @@ from typing import Any, Literal, get_args
 from moegs import views
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
+from moegs.shots import Gain, Mode
+from moegs.variants import Variants
 from viewer.state import Extent, ViewState, Way
 
 FREE = "free"
 """What the list of cameras says while the mouse leads."""
 SPEEDS = ("0.25x", "0.5x", "1x", "2x", "4x")
+NOTHING, UNPRUNED = "nothing", "unpruned"
+"""What the list of what may be set beside says of no comparison, and of all of the checkpoint (kept:1)."""
+MODES: dict[str, Mode] = {"wipe": "wipe", "side by side": "side", "difference": "diff"}
 
 Write = Callable[[ViewState, Any, float], ViewState]
 """The state after the widget got a value at a moment of the clock."""
+Shown = Callable[[ViewState], bool]
+"""Whether a widget matters now."""
+
+
+def always(state: ViewState) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -22,10 +33,11 @@ class Choice:
     """A dropdown."""
 
     label: str
-    options: Callable[[Mixture], Sequence[str]]
+    options: Callable[[Variants, ViewState], Sequence[str]]
     read: Callable[[ViewState], str]
     write: Write
     hint: str | None = None
+    shown: Shown = always
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Switch:
     read: Callable[[ViewState], bool]
     write: Write
     hint: str | None = None
+    shown: Shown = always
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,7 @@ class Number:
     read: Callable[[ViewState], float]
     write: Write
     hint: str | None = None
-    shown: Callable[[ViewState], bool] = lambda state: True
-    """Whether it matters now."""
+    shown: Shown = always
 
 
 @dataclass(frozen=True)
@@ -63,16 +75,30 @@ class FrameSlider:
 
 
 @dataclass(frozen=True)
+class Percent:
+    """A slider up to 100, a whole per cent at a step."""
+
+    label: str
+    low: int
+    read: Callable[[ViewState], int]
+    write: Write
+    shown: Shown = always
+    hint: str | None = None
+    motion: bool = True
+    """Whether moving it changes what is rendered."""
+
+
+@dataclass(frozen=True)
 class Command:
     """What a key does, and the command palette (Ctrl+K) too."""
 
     label: str
-    hotkey: Literal["space", "J", "L", "home", "end", "escape"]
+    hotkey: Literal["space", "J", "L", "V", "X", "home", "end", "escape"]
     change: Callable[[ViewState, float], ViewState]
     modifier: Literal["shift"] | None = None
 
 
-Control = Choice | Switch | Number | FrameSlider
+Control = Choice | Switch | Number | FrameSlider | Percent
 
 
 def cameras(mixture: Mixture) -> dict[str, int]:
@@ -108,6 +134,29 @@ def unpick(state: ViewState, now: float) -> ViewState:
     return replace(state, picked=None)
 
 
+def swap(state: ViewState, now: float) -> ViewState:
+    """Lets the two sides of a comparison change places."""
+    return _compared(state, swapped=not state.comparison.swapped)
+
+
+def next_mode(state: ViewState, now: float) -> ViewState:
+    """Compares in the next way: wipe, side by side, difference."""
+    modes = get_args(Mode)
+    return _compared(state, mode=modes[(modes.index(state.comparison.mode) + 1) % len(modes)])
+
+
+def _compared(state: ViewState, **changes: Any) -> ViewState:
+    return replace(state, comparison=replace(state.comparison, **changes))
+
+
+def _beside(state: ViewState, text: str, now: float) -> ViewState:
+    return _compared(state, other={NOTHING: "", UNPRUNED: "kept:1"}.get(text, text))
+
+
+def _is(*modes: Mode) -> Shown:
+    return lambda state: bool(state.comparison.other) and state.comparison.mode in modes
+
+
 def _export(name: str, convert: Callable[[Any], Any] = lambda value: value) -> Write:
     def write(state: ViewState, value: Any, now: float) -> ViewState:
         return replace(state, export=replace(state.export, **{name: convert(value)}))
@@ -121,7 +170,11 @@ def _speed(state: ViewState, text: str, now: float) -> ViewState:
 
 TIME: tuple[Control, ...] = (
     Choice(
-        "Speed", lambda mixture: SPEEDS, lambda state: f"{state.playback.speed:g}x", _speed, "1x: as fast as filmed"
+        "Speed",
+        lambda variants, state: SPEEDS,
+        lambda state: f"{state.playback.speed:g}x",
+        _speed,
+        "1x: as fast as filmed",
     ),
     Switch(
         "Loop",
@@ -138,7 +191,7 @@ TIME: tuple[Control, ...] = (
 VIEW: tuple[Control, ...] = (
     Choice(
         "View",
-        views.ids,
+        lambda variants, state: variants.views(state.compared),
         lambda state: state.view,
         lambda state, view, now: replace(state, view=view),
         views.describe(),
@@ -148,7 +201,7 @@ FRAME = FrameSlider("Frame", lambda state: round(state.playback.start), seek)
 MUTING: tuple[Control, ...] = (
     Choice(
         "Muted share",
-        lambda mixture: get_args(MuteRule),
+        lambda variants, state: get_args(MuteRule),
         lambda state: state.mute_rule,
         lambda state, rule, now: replace(state, mute_rule=rule),
         "Where a muted expert's share goes. renormalize: the live experts decide among themselves; "
@@ -171,11 +224,65 @@ FRUSTUMS = Switch(
     lambda state, on, now: replace(state, frustums=on),
     "Draw the data set's cameras into the scene: test orange, train grey",
 )
+COMPARE: tuple[Control, ...] = (
+    Choice(
+        "Compare with",
+        lambda variants, state: [NOTHING, *(UNPRUNED if text == "kept:1" else text for text in variants.others)],
+        lambda state: {"": NOTHING, "kept:1": UNPRUNED}.get(state.comparison.other, state.comparison.other),
+        _beside,
+        "A second picture of the same camera and time: one expert alone, all Gaussians while fewer are kept, or what "
+        "moegs-view was given by --compare",
+    ),
+    Choice(
+        "Way",
+        lambda variants, state: tuple(MODES),
+        lambda state: next(name for name, mode in MODES.items() if mode == state.comparison.mode),
+        lambda state, name, now: _compared(state, mode=MODES[name]),
+        "wipe: A up to a divider, B behind it; side by side: both whole; difference: how far they are apart. Key V",
+        _is(*get_args(Mode)),
+    ),
+    Switch(
+        "A above B",
+        lambda state: state.comparison.horizontal,
+        lambda state, on, now: _compared(state, horizontal=on),
+        "Else they stand beside each other",
+        _is("wipe", "side"),
+    ),
+    Choice(
+        "Gain",
+        lambda variants, state: [f"{gain}x" for gain in get_args(Gain)],
+        lambda state: f"{state.comparison.gain}x",
+        lambda state, text, now: _compared(state, gain=int(text.removesuffix("x"))),
+        "Amplifies the difference, whose colours reach to 0.2 at 1x",
+        _is("diff"),
+    ),
+    Switch(
+        "Signed",
+        lambda state: state.comparison.signed,
+        lambda state, on, now: _compared(state, signed=on),
+        "Red where A has more, blue where B has",
+        _is("diff"),
+    ),
+)
+DIVIDER = Percent(
+    "Divider",
+    0,
+    lambda state: round(100 * state.comparison.position),
+    lambda state, percent, now: _compared(state, position=percent / 100),
+    _is("wipe"),
+    motion=False,
+)
+KEPT = Percent(
+    "Kept share",
+    1,
+    lambda state: round(100 * state.kept),
+    lambda state, percent, now: replace(state, kept=percent / 100),
+)
 EXPORT: tuple[Control, ...] = (
-    Choice("Size", lambda mixture: get_args(Extent), lambda state: state.export.size, _export("size")),
+    Choice("Size", lambda variants, state: get_args(Extent), lambda state: state.export.size, _export("size")),
     Choice(
         "Camera way",
-        lambda mixture: get_args(Way),
+        lambda variants, state: get_args(Way),
         lambda state: state.export.way,
         _export("way"),
         "sway: there and back within the arc of the data set's cameras; turntable: around the middle of the scene, "
@@ -210,5 +317,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("Ten frames back", "J", lambda state, now: step(state, -10, now), "shift"),
     Command("First frame", "home", lambda state, now: seek(state, 0, now)),
     Command("Last frame", "end", lambda state, now: seek(state, state.playback.last, now)),
+    Command("Compare in the next way", "V", next_mode),
+    Command("Swap A and B", "X", swap),
     Command("Close the pixel's numbers", "escape", unpick),
 )
