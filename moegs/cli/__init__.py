@@ -8,7 +8,9 @@ import moegs
 from moegs import system
 from moegs.cli.bench import bench
 from moegs.cli.compare import compare
+from moegs.cli.distill import distill
 from moegs.cli.evaluate import evaluate
+from moegs.cli.export import export
 from moegs.cli.info import info
 from moegs.cli.prune import prune
 from moegs.cli.render import render
@@ -24,6 +26,8 @@ app.command(train)
 app.command(prune)
 app.command(sweep)
 app.command(bench)
+app.command(distill)
+app.command(export)
 
 
 def main() -> None:
