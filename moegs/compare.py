@@ -94,6 +94,7 @@ class Side:
         asked = shot.to_json()
         if self._last is not None and self._last[0] == asked:
             return replace(self._last[1], fresh=False)
+        self._last = None  # a render is large
         begun = time.perf_counter()
         drawing = views.draw(self.mixture, shot)
         self.pace.took(time.perf_counter() - begun, (shot.camera.width, shot.camera.height))

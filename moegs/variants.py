@@ -77,8 +77,9 @@ class Variants:
         """
         if shot.comparison is None:
             side = self.kept(shot.kept)
-            side.forget()  # of one picture alone, the same is hardly asked for twice
-            return side.draw(shot)
+            drawing = side.draw(shot)
+            side.forget()  # one picture alone is hardly asked for twice, and a render is large
+            return drawing
         return compare.draw(self.kept(shot.kept), self.other(shot.comparison.other), shot)
 
     def views(self, comparison: Comparison | None) -> list[str]:

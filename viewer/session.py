@@ -213,8 +213,7 @@ class Session:
 
     def _pane(self) -> tuple[int, int]:
         """Width and height of each picture on the canvas: side by side there are two."""
-        (width, height), compared = self._canvas(), self._state.compared
-        across, down = (1, 1) if compared is None else compared.panes
+        (width, height), (across, down) = self._canvas(), self._state.panes
         return width // across, height // down
 
     def _camera(self, size: tuple[int, int]) -> Camera:
@@ -230,13 +229,12 @@ class Session:
             state, canvas = self._state, self._canvas()
             cameras = self._studio.mixture.rig.cameras
             own = cameras[self._stage.start() if state.flight is None else state.flight.number]
-            compared = state.compared
-            size = state.export.frame_size(own, canvas, (1, 1) if compared is None else compared.panes)
+            size = state.export.frame_size(own, canvas, state.panes)
             # Fitted from the camera itself, so that a data set camera at its own size is met to the pixel.
             camera = self._camera(canvas) if state.flight is None else own
             frame = state.playback.frame(time.monotonic())
             place = "free" if state.flight is None else self._studio.mixture.rig.names[state.flight.number]
-            way = () if compared is None else (compared.mode,)
+            way = () if state.compared is None else (state.compared.mode,)
             name = exports.file_name(self._studio.name, *way, state.view, place, f"f{round(frame):03d}")
             return state.shot(camera.fitted(*size), frame), name
 
@@ -263,8 +261,8 @@ class Session:
             if width < 1 or height < 1:
                 return
             shot = self._state.shot(self._camera((width, height)), 0)
-            tiles = self._studio.variants.tiles(shot)
-            self.change(lambda state, now: replace(state, picked=point_under(event.screen_pos, shot.size, tiles)))
+            point = point_under(event.screen_pos, shot.size, self._studio.variants.tiles(shot))
+            self.change(lambda state, now: replace(state, picked=point))
 
     def _tell_statistics(self, frame: Frame) -> bool:
         """Whether it was time to."""

@@ -105,6 +105,11 @@ class ViewState:
         return self.comparison if self.comparison.other else None
 
     @property
+    def panes(self) -> tuple[int, int]:
+        """Of how many whole pictures what is shown is made, across and down."""
+        return (1, 1) if self.compared is None else self.compared.panes
+
+    @property
     def timeline(self) -> Timeline:
         return self.playback.timeline
 
