@@ -34,6 +34,7 @@ class Variants:
         self._whole = Side(self.name, loaded.mixture)
         self._alone: dict[str, Side] = {}
         self._files: dict[str, Side] = {}
+        self._opened: list[str] = []
         self._cuts: OrderedDict[float, Side] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -64,10 +65,10 @@ class Variants:
 
     @property
     def others(self) -> list[str]:
-        """What there is to be set beside it: files that were opened, the whole, its experts."""
-        mixture = self.mixture
-        experts = [f"expert:{name}" for name in mixture.names] if len(mixture.names) > 1 else []
-        return [*self._files, *(["kept:1"] if self.prunable else []), *experts]
+        """What there is to be set beside it: what was opened, the whole, its experts."""
+        names = self.mixture.names
+        experts = [f"expert:{name}" for name in names] if len(names) > 1 else []
+        return list(dict.fromkeys((*self._opened, *(["kept:1"] if self.prunable else []), *experts)))
 
     def draw(self, shot: Shot) -> Drawing:
         """What `shot` asks for: the one way from a checkpoint to pixels, for the command line and the browser.
@@ -143,6 +144,7 @@ class Variants:
             mixture.instants.limit = self.keep_bytes
             self._files[text] = Side(name_of(Path(text)), mixture)
         self.other(text)
+        self._opened.append(text)
 
     def _cut(self, share: float) -> Side:
         if self.criterion is None:

@@ -169,6 +169,19 @@ def test_a_forged_value_is_told_in_the_page_and_changes_nothing(tab: BrowserTab,
     assert tab.html("error") == ""
 
 
+def test_it_may_open_with_less_of_itself() -> None:
+    variants = viewing.variants()
+    variants.open("kept:0.45", "cpu")
+    page = Page("127.0.0.1", 0)
+    app = App(page, variants, "kept:0.45")
+    with BrowserTab(page.port, *SIZE) as tab:
+        tab.next_picture()
+        assert list(tab.widgets[tab.widget("Compare with")]["options"][:3]) == ["nothing", "kept:0.45", "unpruned"]
+        assert "<b>B</b> moegs, 45% kept" in tab.html("budget")
+    assert app.close()
+    page.close()
+
+
 def test_without_scores_the_panel_says_how_to_get_them() -> None:
     page = Page("127.0.0.1", 0)
     app = App(page, Variants(Checkpoint(viewing.mixture()), Path("made.pt")))

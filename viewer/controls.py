@@ -7,16 +7,12 @@ from typing import Any, Literal, get_args
 from moegs import views
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
-from moegs.shots import Gain, Mode
 from moegs.variants import Variants
 from viewer.state import Extent, ViewState, Way
 
 FREE = "free"
 """What the list of cameras says while the mouse leads."""
 SPEEDS = ("0.25x", "0.5x", "1x", "2x", "4x")
-NOTHING, UNPRUNED = "nothing", "unpruned"
-"""What the list of what may be set beside says of no comparison, and of all of the checkpoint (kept:1)."""
-MODES: dict[str, Mode] = {"wipe": "wipe", "side by side": "side", "difference": "diff"}
 
 Write = Callable[[ViewState, Any, float], ViewState]
 """The state after the widget got a value at a moment of the clock."""
@@ -134,29 +130,6 @@ def unpick(state: ViewState, now: float) -> ViewState:
     return replace(state, picked=None)
 
 
-def swap(state: ViewState, now: float) -> ViewState:
-    """Lets the two sides of a comparison change places."""
-    return _compared(state, swapped=not state.comparison.swapped)
-
-
-def next_mode(state: ViewState, now: float) -> ViewState:
-    """Compares in the next way: wipe, side by side, difference."""
-    modes = get_args(Mode)
-    return _compared(state, mode=modes[(modes.index(state.comparison.mode) + 1) % len(modes)])
-
-
-def _compared(state: ViewState, **changes: Any) -> ViewState:
-    return replace(state, comparison=replace(state.comparison, **changes))
-
-
-def _beside(state: ViewState, text: str, now: float) -> ViewState:
-    return _compared(state, other={NOTHING: "", UNPRUNED: "kept:1"}.get(text, text))
-
-
-def _is(*modes: Mode) -> Shown:
-    return lambda state: bool(state.comparison.other) and state.comparison.mode in modes
-
-
 def _export(name: str, convert: Callable[[Any], Any] = lambda value: value) -> Write:
     def write(state: ViewState, value: Any, now: float) -> ViewState:
         return replace(state, export=replace(state.export, **{name: convert(value)}))
@@ -224,60 +197,6 @@ FRUSTUMS = Switch(
     lambda state, on, now: replace(state, frustums=on),
     "Draw the data set's cameras into the scene: test orange, train grey",
 )
-COMPARE: tuple[Control, ...] = (
-    Choice(
-        "Compare with",
-        lambda variants, state: [NOTHING, *(UNPRUNED if text == "kept:1" else text for text in variants.others)],
-        lambda state: {"": NOTHING, "kept:1": UNPRUNED}.get(state.comparison.other, state.comparison.other),
-        _beside,
-        "A second picture of the same camera and time: one expert alone, all Gaussians while fewer are kept, or what "
-        "moegs-view was given by --compare",
-    ),
-    Choice(
-        "Way",
-        lambda variants, state: tuple(MODES),
-        lambda state: next(name for name, mode in MODES.items() if mode == state.comparison.mode),
-        lambda state, name, now: _compared(state, mode=MODES[name]),
-        "wipe: A up to a divider, B behind it; side by side: both whole; difference: how far they are apart. Key V",
-        _is(*get_args(Mode)),
-    ),
-    Switch(
-        "A above B",
-        lambda state: state.comparison.horizontal,
-        lambda state, on, now: _compared(state, horizontal=on),
-        "Else they stand beside each other",
-        _is("wipe", "side"),
-    ),
-    Choice(
-        "Gain",
-        lambda variants, state: [f"{gain}x" for gain in get_args(Gain)],
-        lambda state: f"{state.comparison.gain}x",
-        lambda state, text, now: _compared(state, gain=int(text.removesuffix("x"))),
-        "Amplifies the difference, whose colours reach to 0.2 at 1x",
-        _is("diff"),
-    ),
-    Switch(
-        "Signed",
-        lambda state: state.comparison.signed,
-        lambda state, on, now: _compared(state, signed=on),
-        "Red where A has more, blue where B has",
-        _is("diff"),
-    ),
-)
-DIVIDER = Percent(
-    "Divider",
-    0,
-    lambda state: round(100 * state.comparison.position),
-    lambda state, percent, now: _compared(state, position=percent / 100),
-    _is("wipe"),
-    motion=False,
-)
-KEPT = Percent(
-    "Kept share",
-    1,
-    lambda state: round(100 * state.kept),
-    lambda state, percent, now: replace(state, kept=percent / 100),
-)
 EXPORT: tuple[Control, ...] = (
     Choice("Size", lambda variants, state: get_args(Extent), lambda state: state.export.size, _export("size")),
     Choice(
@@ -317,7 +236,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("Ten frames back", "J", lambda state, now: step(state, -10, now), "shift"),
     Command("First frame", "home", lambda state, now: seek(state, 0, now)),
     Command("Last frame", "end", lambda state, now: seek(state, state.playback.last, now)),
-    Command("Compare in the next way", "V", next_mode),
-    Command("Swap A and B", "X", swap),
     Command("Close the pixel's numbers", "escape", unpick),
 )

@@ -9,7 +9,7 @@ import viser
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.variants import Variants
-from viewer import controls, markup
+from viewer import comparing, controls, markup
 from viewer.comparing import ComparePanel
 from viewer.controls import Choice, Control, FrameSlider, Number, Percent, Switch
 from viewer.exports import Progress
@@ -61,7 +61,7 @@ class Panel:
         with gui.add_folder("View"):
             self._add_controls(controls.VIEW, state)
             self._add_cameras(state)
-        swap = self._triggered(controls.swap)
+        swap = self._triggered(comparing.swap)
         self._comparing = ComparePanel(gui, variants, state, self._add, swap)
         with gui.add_folder("Experts"):
             self._experts = [self._add_expert(number, state) for number in range(len(self._mixture.names))]
@@ -76,7 +76,7 @@ class Panel:
             self._reading = gui.add_html("")
             gui.add_button("Close", color="gray").on_click(self._triggered(controls.unpick))
         self._pixel.float(x=-15, y=PIXEL_TOP, width=PIXEL_WIDTH)
-        for command in controls.COMMANDS:
+        for command in (*controls.COMMANDS, *comparing.COMMANDS):
             handle = gui.add_command(command.label, hotkey=command.hotkey, modifier=command.modifier)
             handle.on_trigger(self._triggered(command.change))
 

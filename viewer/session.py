@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import viser
 
-from moegs import compare, probe
 from moegs.cameras import Camera
 from moegs.shots import Shot
 from viewer import exports, frustums, markup
@@ -16,7 +15,8 @@ from viewer.darkroom import Darkroom
 from viewer.exports import Video
 from viewer.navigation import Flight, Pose, Stage, pose_of
 from viewer.panels import Actions, Change, Panel
-from viewer.picking import Point, marked, pixel_at, point_under
+from viewer.inspector import inspected
+from viewer.picking import marked, point_under
 from viewer.placeholder import hold
 from viewer.state import ViewState
 from viewer.studio import Studio
@@ -160,7 +160,7 @@ class Session:
         state = self._state
         with self._client.atomic():
             if state.picked is not None:
-                self._panel.show_reading(self._reading(frame, state.picked))
+                self._panel.show_reading(inspected(frame, self._studio.variants, state.picked))
                 pixels = marked(pixels, state.picked, self._studio.variants.tiles(frame.shot))
             coded = any(each.legend is not None for each in (frame.drawing, *frame.drawing.sides))
             lossless = frame.sharp and coded and width * height <= PNG_PIXELS
@@ -265,21 +265,6 @@ class Session:
             shot = self._state.shot(self._camera((width, height)), 0)
             tiles = self._studio.variants.tiles(shot)
             self.change(lambda state, now: replace(state, picked=point_under(event.screen_pos, shot.size, tiles)))
-
-    def _reading(self, frame: Frame, picked: Point) -> str:
-        """The numbers at a pixel, of both sides where two are compared."""
-        camera, asked, compared = frame.shot.camera, frame.order.shot.camera, frame.shot.comparison
-        place = pixel_at(picked, asked.width, asked.height)
-        column, row = pixel_at(picked, camera.width, camera.height)
-        titles = [""]
-        if compared is not None:
-            a, b = self._studio.variants.sides(frame.shot)
-            first, second = compare.ordered(a, b, compared)
-            titles = [f"A  {first.name}", f"B  {second.name}"]
-        return markup.readings([
-            (title, probe.read(drawing.mixture, drawing.render, column, row))
-            for title, drawing in zip(titles, frame.drawing.sides or (frame.drawing,), strict=True)
-        ], self._studio.mixture.names, frame.shot.active, place)  # fmt: skip
 
     def _tell_statistics(self, frame: Frame) -> bool:
         """Whether it was time to."""
