@@ -25,7 +25,6 @@ from moegs.timeline import Timeline
 FORMAT = "moegs"
 VERSION = 3
 """The newest that is read: in it tensors may be quantised. What is not compact is written as 2, for older ones."""
-COMPACT = VERSION
 RIGID = 1e-3
 """How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
 
@@ -56,7 +55,7 @@ def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> 
     schemes, digits = (Packing(), "full") if packing is None else (packing, "bfloat")
     contents = {
         "format": FORMAT,
-        "version": 2 if packing is None else COMPACT,
+        "version": 2 if packing is None else VERSION,
         "experts": [
             _pack_expert(name, expert, schemes.experts.get(name, {}))
             for name, expert in zip(mixture.names, mixture.members, strict=True)
@@ -83,7 +82,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """
     contents = _read(path)
     try:
-        if contents["version"] >= COMPACT:
+        if contents["version"] >= VERSION:
             contents |= {key: unpacked(contents[key]) for key in ("experts", "router", "importance")}
         rig = _unpack_rig(contents["scene"], f"{path}: scene")
         names = [str(entry["name"]) for entry in contents["experts"]]
