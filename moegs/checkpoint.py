@@ -24,9 +24,7 @@ from moegs.timeline import Timeline
 
 FORMAT = "moegs"
 VERSION = 3
-"""The newest that is read. What is not compact is written as version 2, which older ones read too."""
-COMPACT = 3
-"""From this version on, tensors may be quantised."""
+"""The newest that is read: in it tensors may be quantised. What is not compact is written as 2, for older ones."""
 RIGID = 1e-3
 """How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
 
@@ -54,10 +52,10 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> None:
     """Writes `checkpoint` to `path`, whole or not at all; with `packing` in fewer bits, importance in half as many."""
     mixture = checkpoint.mixture
-    schemes = Packing() if packing is None else packing
+    schemes, digits = (Packing(), "full") if packing is None else (packing, "bfloat")
     contents = {
         "format": FORMAT,
-        "version": COMPACT - 1 if packing is None else COMPACT,
+        "version": 2 if packing is None else VERSION,
         "experts": [
             _pack_expert(name, expert, schemes.experts.get(name, {}))
             for name, expert in zip(mixture.names, mixture.members, strict=True)
@@ -67,9 +65,7 @@ def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> 
         "scene": _pack_rig(mixture.rig),
         "scores": checkpoint.scores,
         "importance": {
-            criterion: {
-                name: _stored(values, "full" if packing is None else "bfloat") for name, values in found.items()
-            }
+            criterion: {name: _stored(values, digits) for name, values in found.items()}
             for criterion, found in checkpoint.importance.items()
         },
         "provenance": checkpoint.provenance,
@@ -86,7 +82,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """
     contents = _read(path)
     try:
-        if contents["version"] >= COMPACT:
+        if contents["version"] >= VERSION:
             contents |= {key: unpacked(contents[key]) for key in ("experts", "router", "importance")}
         rig = _unpack_rig(contents["scene"], f"{path}: scene")
         names = [str(entry["name"]) for entry in contents["experts"]]

@@ -5,7 +5,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -103,8 +103,8 @@ def test_a_file_of_version_1_has_the_volume_aware_router_under_its_old_name(file
 def test_nothing_half_written_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file.read_bytes()
 
-    def fail(contents: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def fail(contents: object, place: BinaryIO) -> None:
+        place.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", fail)
