@@ -62,7 +62,9 @@ def test_one_kernel_wants_the_tiles_that_are_wanted(rule: MuteRule, active: tupl
     assert made.router is not None
     random = torch.Generator().manual_seed(0)
     look = torch.randn(3, 40, 52, 3, generator=random)
-    look[..., 0] += 6 * torch.randn(3, 2, 3, generator=random).repeat_interleave(20, 1).repeat_interleave(18, 2)[:, :, :52]
+    look[..., 0] += (
+        6 * torch.randn(3, 2, 3, generator=random).repeat_interleave(20, 1).repeat_interleave(18, 2)[:, :, :52]
+    )
     chosen = []
     for device in ("cpu", "cuda"):
         live = None if active is None else torch.tensor(active, device=device)
