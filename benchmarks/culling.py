@@ -5,7 +5,7 @@ deformation and projection with and without those that sleep, timed in turn. The
 """
 
 # isort: split
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import made
@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from moegs.benchmark.frames import View, culling
-from moegs.benchmark.timing import Rounds, in_turn
+from moegs.benchmark.timing import Rounds, Timing, in_turn
 from moegs.experts import KINDS
 from moegs.experts.base import Expert
 from moegs.mixture import Mixture
@@ -61,6 +61,15 @@ def project(mixture: Mixture, view: View, culled: bool) -> Callable[[], object]:
     return run
 
 
+def _told(times: Mapping[str, Timing]) -> str:
+    """Culled of unculled, and the ratio."""
+    culled, whole = times["True"], times["False"]
+    told = f"{culled.median:.2f} ms of {whole.median:.2f} ms, ratio {culled.median / whole.median:.2f}"
+    if culled.busy is None or whole.busy is None:
+        return told
+    return f"{told}; CPU time {culled.busy:.2f} ms of {whole.busy:.2f} ms, ratio {culled.busy / whole.busy:.2f}"
+
+
 @torch.no_grad()
 def main(gaussians: int = 100_000, rounds: int = 40, device: str = "cpu") -> None:
     """Prints for each kind how many sleep, the times, and their ratio."""
@@ -77,8 +86,7 @@ def main(gaussians: int = 100_000, rounds: int = 40, device: str = "cpu") -> Non
         awake = len(mixture.members[0].at(T))
         print(
             f"{kind}: {1 - awake / gaussians:.1%} of {gaussians:,} asleep; deform and project "
-            f"{times['True'].median:.2f} ms of {times['False'].median:.2f} ms, ratio "
-            f"{times['True'].median / times['False'].median:.2f}; pictures "
+            f"{_told(times)}; pictures "
             f"{'equal' if torch.equal(*pictures) else f'{float((pictures[0] - pictures[1]).abs().max()):.1e} apart'}"
         )
 

@@ -1,6 +1,7 @@
 """The benchmark: not how fast anything is, but that what is timed is what it says."""
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch.testing import assert_close
 
 from moegs.benchmark import Benchmark, Rounds, View, frames, measure, tables
 from moegs.benchmark.ratios import ratios
-from moegs.benchmark.timing import Timing, in_turn
+from moegs.benchmark.timing import in_turn
 from moegs.mixture import Mixture
 from moegs.rasterize import rasterize, stages
 from moegs.router import PixelConfig
@@ -85,6 +86,9 @@ def test_everything_is_timed_and_ratios_are_of_medians(found: Benchmark) -> None
     }
     assert {name: found.ratios[name] for name in expected} == expected
     assert tuple(found.ratios)[: len(ASKED)] == ASKED
+    assert found.busy_ratios is not None
+    busy = {name: timing.busy or 0 for name, timing in stages.items()}
+    assert found.busy_ratios["one_pass_over_separate"] == busy["pass:one"] / busy["pass:separate"]
 
 
 def test_pictures_are_those_that_were_timed(found: Benchmark, made: Mixture, view: View) -> None:
@@ -162,10 +166,22 @@ def test_rounds_before_those_that_count_do_not_count() -> None:
         Rounds(1, 0)
 
 
+def test_waiting_is_not_busy() -> None:
+    def busy() -> None:
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+
+    times = in_turn({"busy": busy, "waiting": lambda: time.sleep(0.05)}, Rounds(3, 0), torch.device("cpu"))
+    assert times["waiting"].median >= 50
+    assert (times["busy"].busy or 0) >= 20
+    assert (times["waiting"].busy or 0) < 20
+
+
 def test_the_slowest_member_is_the_one_with_the_largest_median() -> None:
     times = {"member:a": 4.0, "member:b": 5.0, "frame:all": 6.0, "against:x:all": 3.0, "against:x:exact": 9.0}
     pairs = {"tight_pixels": 30, "square_pixels": 100, "tight_tiles": 0, "square_tiles": 0}
-    found = ratios({name: Timing(time, time) for name, time in times.items()}, pairs, ("a", "b"), ("x",))
+    found = ratios(times, pairs, ("a", "b"), ("x",))
     assert found["tight_pairs_over_3sigma"] == 0.3
     assert found["tight_tiles_over_3sigma"] is None
     assert found["frame_over_slowest_member"] == pytest.approx(1.2)

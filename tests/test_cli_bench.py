@@ -35,7 +35,7 @@ def test_json_alone_goes_to_stdout_with_its_ratios_first(
     assert facts["gating"]["skip_below"] == 0.95
     assert told.err.startswith("tile gating below 0.95: ")
     assert facts["command"].startswith(f"moegs bench {file}")
-    assert "| ratio | measured |" in table.read_text()
+    assert "|  | ratio | of CPU time |" in table.read_text()
 
 
 def test_markdown_takes_the_place_of_the_tables(

@@ -53,6 +53,8 @@ class Benchmark:
 
     ratios: dict[str, float | None]
     """Of medians; None where there is nothing to compare."""
+    busy_ratios: dict[str, float | None] | None
+    """The same of CPU times, which other work on the machine changes less; None on a GPU."""
     device: str
     size: tuple[int, int]
     """Width and height, pixels."""
@@ -100,8 +102,11 @@ def measure(
     shown |= {f"member:{name}": way for name, way in members(mixture, view).items()}
     exact = ways["one-pass"]()
     pairs = _pairs(mixture, view)
+    compared = pairs, mixture.names, tuple(against)
+    busy = {name: timing.busy for name, timing in stages.items() if timing.busy is not None}
     return Benchmark(
-        ratios=ratios(stages, pairs, mixture.names, tuple(against)),
+        ratios=ratios({name: timing.median for name, timing in stages.items()}, *compared),
+        busy_ratios=ratios(busy, *compared) if busy else None,
         device=device_name(mixture.device),
         size=(view.camera.width, view.camera.height),
         t=view.t,

@@ -2,28 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
-from moegs.benchmark.timing import Timing
-
 
 def ratios(
-    stages: Mapping[str, Timing], pairs: Mapping[str, int], names: Sequence[str], others: Sequence[str]
+    median: Mapping[str, float], pairs: Mapping[str, int], names: Sequence[str], others: Sequence[str]
 ) -> dict[str, float | None]:
     """Those of the whole mixture first, then of each of its experts `names`, then of each other checkpoint.
 
-    None where there is nothing to compare. A mixture's frame that is put over its slowest member's has all that makes
+    `median`: milliseconds of every contender. None where there is nothing to compare.
+    A mixture's frame that is put over its slowest member's has all that makes
     it faster; the member's instant is kept too, and it is neither pruned nor gated.
     """
-    median = {name: timing.median for name, timing in stages.items()}
 
-    def over(above: str | None, below: str | None) -> float | None:
+    def over(above: str, below: str) -> float | None:
         return median[above] / median[below] if above in median and below in median else None
 
     def total(word: str) -> float:
         return sum((time for name, time in median.items() if name.startswith(f"{word}:")), start=0.0)
 
-    slowest = None
-    if len(names) > 1:
-        slowest = max((f"member:{name}" for name in names), key=median.__getitem__)
+    alone = [f"member:{name}" for name in names if f"member:{name}" in median]
+    slowest = max(alone, key=lambda name: median[name], default="none")
     fastest = _there(median, "frame")
     found = {
         "one_pass_over_separate": over("pass:one", "pass:separate"),

@@ -50,8 +50,7 @@ class Section:
 
 def sections(facts: Mapping[str, Any]) -> list[Section]:
     """The tables of the JSON of `moegs bench`, ratios first."""
-    told = [(f"`{name}`", f"{value:.2f}") for name, value in facts["ratios"].items() if value is not None]
-    found = [Section("Ratios of medians", ("ratio", "measured"), tuple(told))]
+    found = [_compared(facts)]
     groups = {
         "Stages of one exact frame": ("deform:", *STAGES),
         "The rasterizer alone": ("pass:",),
@@ -102,6 +101,17 @@ def title(facts: Mapping[str, Any]) -> str:
     )
 
 
+def _compared(facts: Mapping[str, Any]) -> Section:
+    """Ratios of times that passed and, on a CPU, of times that the threads were busy."""
+    named = {"ratio": facts["ratios"], **({"of CPU time": facts["busy_ratios"]} if facts["busy_ratios"] else {})}
+    rows = [
+        (f"`{name}`", *("" if each[name] is None else f"{each[name]:.2f}" for each in named.values()))
+        for name, value in facts["ratios"].items()
+        if value is not None
+    ]
+    return Section("Ratios of medians", ("", *named), tuple(rows))
+
+
 def _belongs(name: str, prefix: str) -> bool:
     return name.startswith(prefix) if prefix.endswith(":") else name == prefix
 
@@ -111,11 +121,24 @@ def _timed(title: str, names: Sequence[str], facts: Mapping[str, Any]) -> Sectio
     pictures = facts["pictures"]
     seen = [pictures[name] for name in names if name in pictures]
     with_photo = any(picture["psnr"] is not None for picture in seen)
-    columns = ["", "median", "p95", *(["dB to exact"] if seen else []), *(["PSNR dB", "change"] if with_photo else [])]
+    busy = facts["busy_ratios"] is not None
+    columns = [
+        "",
+        "median",
+        "p95",
+        *(["CPU time"] if busy else []),
+        *(["dB to exact"] if seen else []),
+        *(["PSNR dB", "change"] if with_photo else []),
+    ]
     rows = []
     for name in names:
         timing, picture = facts["stages"][name], pictures.get(name)
-        row = [_words(name), f"{timing['median']:.2f}", f"{timing['p95']:.2f}"]
+        row = [
+            _words(name),
+            f"{timing['median']:.2f}",
+            f"{timing['p95']:.2f}",
+            *([f"{timing['busy']:.2f}"] if busy else []),
+        ]
         if seen:
             row.append("" if picture is None else _decibels(picture["psnr_exact"], picture["largest_error"]))
         if with_photo:

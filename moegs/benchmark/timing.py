@@ -3,7 +3,7 @@
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,9 @@ class Timing:
 
     median: float
     p95: float
+    busy: float | None = None
+    """Median of the CPU time that all threads spent: what other work on the machine delays, it does not count. None on
+    a GPU, whose work it does not see."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,25 @@ def in_turn(
     on_round: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Timing]:
     """How long each of `contenders` takes without gradients; a GPU's work is waited for."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    on_gpu = device.type == "cuda"
+    wait = torch.cuda.synchronize if on_gpu else (lambda: None)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     total = rounds.warm_up + rounds.count
     for done in range(total):
         for name, contender in contenders.items():
             wait()
-            begun = time.perf_counter()
+            begun, spent = time.perf_counter(), time.process_time()
             contender()
             wait()
-            taken[name].append(1e3 * (time.perf_counter() - begun))
+            taken[name].append((1e3 * (time.perf_counter() - begun), 1e3 * (time.process_time() - spent)))
         on_round(done + 1, total)
-    counted = {name: times[rounds.warm_up :] for name, times in taken.items()}
-    return {
-        name: Timing(statistics.median(times), statistics.quantiles(times, n=20, method="inclusive")[-1])
-        for name, times in counted.items()
-    }
+    return {name: _timing(times[rounds.warm_up :], on_gpu) for name, times in taken.items()}
+
+
+def _timing(times: Sequence[tuple[float, float]], on_gpu: bool) -> Timing:
+    passed, spent = zip(*times, strict=True)
+    p95 = statistics.quantiles(passed, n=20, method="inclusive")[-1]
+    return Timing(statistics.median(passed), p95, None if on_gpu else statistics.median(spent))
 
 
 def device_name(device: torch.device) -> str:

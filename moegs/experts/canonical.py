@@ -91,7 +91,9 @@ def empty(tensors: Mapping[str, Tensor], group: str, rows: Shapes) -> nn.Paramet
 
 def activate(group: Mapping[str, Tensor], degree: int, deltas: Deltas) -> Gaussians:
     """The Gaussians of `group` after `deltas`, with the bases above `degree` at 0."""
-    sh, active = torch.cat([group["sh0"], group["shN"]], dim=1) + deltas.sh, harmonics.count(degree)
+    sh, active = torch.cat([group["sh0"], group["shN"]], dim=1), harmonics.count(degree)
+    if not isinstance(deltas.sh, float):  # by far the largest tensor: adding nothing would take as long as all the rest
+        sh = sh + deltas.sh
     if active < sh.shape[1]:
         sh = torch.cat([sh[:, :active], torch.zeros_like(sh[:, active:])], dim=1)
     return Gaussians(
