@@ -236,6 +236,39 @@ def test_what_cannot_teach_is_one_line_and_leaves_no_folder(tmp_path: Path) -> N
         assert not (tmp_path / "x.run").exists()
 
 
+@pytest.mark.usefixtures("stamp_room")
+@pytest.mark.parametrize("notes", [None, "mine"], ids=["empty", "holds notes"])
+def test_a_folder_that_was_there_before_stays_as_it_was(notes: str | None, tmp_path: Path) -> None:
+    work = tmp_path / "x.run"
+    work.mkdir()
+    if notes:
+        (work / "notes.txt").write_text(notes)
+    wanted = (DistillTraining(expert="polynomial", steps=3),)
+    told = "is no run's folder, and holds notes.txt; move it" if notes else "none.pt: does not exist"
+    with pytest.raises(ValueError, match=told):
+        distil(
+            settings(training("polynomial"), distill=wanted),
+            tmp_path / "none.pt",
+            work,
+            "cpu",
+            False,
+            lambda event: None,
+        )
+    assert [entry.name for entry in work.iterdir()] == (["notes.txt"] if notes else [])
+
+
+def test_clearing_a_run_leaves_what_is_anothers(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "x.run")
+    ours = (folder.config, folder.lock, folder.status, folder.student("a"), folder.state("a"), folder.snapshot("a"))
+    theirs = (folder.path / "notes.txt", folder.student("a").with_suffix(".txt"))
+    for file in (*ours, *theirs):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    folder.clear()
+    assert {file for file in folder.path.rglob("*") if file.is_file()} == set(theirs)
+    assert not folder.state("a").parent.exists()
+
+
 def test_an_experts_recipe_is_found_where_it_stands(tmp_path: Path) -> None:
     made = teaching()
     path = tmp_path / "m.pt"
