@@ -138,5 +138,15 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("flag", ["--every", "--weigh-every"])
+def test_a_sweep_of_no_frame_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, flag: str
+) -> None:
+    assert run(monkeypatch, "sweep", folder / "made.pt", "--data", folder / "data", flag, 0) == 1
+    told = capsys.readouterr().err
+    assert f"{flag}: got 0, expected 1 or more frames" in told
+    assert told.count("\n") == 1
+
+
 def test_a_loss_is_given_with_or_without_its_unit():
     assert [decibels(text) for text in ("0.05dB", "0.05", "0.05 DB")] == [0.05, 0.05, 0.05]

@@ -30,6 +30,12 @@ class SweepOptions:
     weigh_every: int = 1
     """Each so many frames of every training camera give the scores, where CKPT holds none."""
 
+    def check(self) -> None:
+        """Raises ValueError for what no sweep can be; not sooner, since the command line would tell it in a box."""
+        for flag, every in (("--every", self.every), ("--weigh-every", self.weigh_every)):
+            if every < 1:
+                raise ValueError(f"{flag}: got {every}, expected 1 or more frames")
+
 
 def sweep(
     path: CheckpointPath,
@@ -63,6 +69,7 @@ def sweep(
     from moegs.training import pruning
     from moegs.training.progress import show
 
+    options.check()
     steps, choices = core.ratios(prune), data_settings(data, set, cache_dir)
     refuse_existing(json, force, path)
     loaded = load(path, device)

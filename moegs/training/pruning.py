@@ -219,6 +219,8 @@ def largest(drop: Callable[[float], float], most: float) -> tuple[float, float]:
 
 def views(mixture: Mixture, scene: Scene, every: int) -> list[tuple[int, int]]:
     """Each `every`th frame of the mixture's training cameras: never a camera that it holds out."""
+    if every < 1:
+        raise ValueError(f"every: got {every}, expected 1 or more frames")
     found = [pair for pair in scene.pairs(mixture.rig.train) if pair[1] % every == 0]
     if not found:
         raise ValueError(f"pruning: no training camera has a photo at any {every}th frame; take more frames")
