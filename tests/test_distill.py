@@ -293,6 +293,13 @@ def test_refuses_what_cannot_be(values: dict) -> None:
         DistillTraining(**{"expert": "x"} | values)
 
 
+def test_a_run_refuses_to_distil_one_expert_alone(tmp_path: Path) -> None:
+    run = settings(training("polynomial"), distill=(DistillTraining(expert="polynomial"),))
+    with pytest.raises(ValueError, match="distill: one expert alone has no mixture to learn from"):
+        train(run, tmp_path, tmp_path / "out")
+    assert not RunFolder(tmp_path / "out").config.exists()
+
+
 def test_refuses_students_that_are_no_experts() -> None:
     with pytest.raises(ValueError, match="distill: expert 'x'; give names of experts, each once: polynomial"):
         settings(training("polynomial"), distill=(DistillTraining(expert="x"),))

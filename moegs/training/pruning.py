@@ -25,6 +25,8 @@ from moegs.training.snapshots import Snapshots
 
 NAME = "pruned"
 """Of the phase, in events and files."""
+CUT = "cut"
+"""Of the state that its fine-tuning starts from."""
 HUNDREDTHS = 100
 """Steps of the ratio among which the largest within `max_drop` is looked for."""
 FALL = 0.1
