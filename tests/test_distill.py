@@ -10,7 +10,7 @@ from mixtures import mixture, rig
 from stamps import FRAMES, KilledError, settings, stop_after, training
 from torch.testing import assert_close
 
-from moegs import checkpoint
+from moegs import checkpoint, config
 from moegs.checkpoint import Checkpoint
 from moegs.experts.base import Rate
 from moegs.losses import distillation, photometric
@@ -22,6 +22,7 @@ from moegs.training.distill import Distilled, DistillTraining, Teacher
 from moegs.training.events import Begun, Event, Resumed, Scored
 from moegs.training.experts import ExpertTrainee, Learned
 from moegs.training.pictures import PictureCache
+from moegs.training.routing import RouterTraining
 from moegs.training.sampling import Shuffled
 from moegs.training.students import distil
 from moegs.training.unseen import WithUnseen, between, widened
@@ -281,6 +282,15 @@ def test_an_experts_recipe_is_found_where_it_stands(tmp_path: Path) -> None:
     assert (found.random_background, found.steps, note) == (True, 12, "")
     with pytest.raises(ValueError, match="no expert 'pol'; it has polynomial, keyframe"):
         recipes.find(path, inside, "pol", None)
+
+
+def test_how_a_router_was_trained_is_found_where_it_stands(tmp_path: Path) -> None:
+    made, told = teaching(), RouterTraining(steps=7, rate_weights=0.25, ssim_weight=0.5)
+    found, note = recipes.router(tmp_path / "m.pt", Checkpoint(made))
+    assert found == RouterTraining()
+    assert "how its router was trained is not known; it learns with the default settings" in note
+    inside = Checkpoint(made, provenance={"training": config.dump(told)})
+    assert recipes.router(tmp_path / "m.pt", inside) == (told, "")
 
 
 @pytest.mark.parametrize(

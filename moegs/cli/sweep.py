@@ -74,12 +74,13 @@ def sweep(
     refuse_existing(json, force, path)
     loaded = load(path, device)
     scene = load_scene(choices, with_points=False)
+    pairs = core.held_out(loaded.mixture, scene, options.every)
+    pruning.check_criterion(loaded.mixture, options.criterion)
     scores = loaded.importance
     if not pruning.holds(loaded, options.criterion):
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
-    by = pruning.scores_by(scores, options.criterion)
-    pairs = core.held_out(loaded.mixture, scene, options.every)
+    by = scores[options.criterion]
     console = Console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)
     rows: list[Row] = []

@@ -96,6 +96,18 @@ def check(mixture: Mixture, settings: Pruning, scene: Scene) -> None:
     learns = mixture.router is not None and next(mixture.router.parameters(), None) is not None
     if settings.finetune and not learns and not settings.finetune_experts:
         raise ValueError("finetune: this mixture has no router that learns; leave it out, or add finetune_experts")
+    check_criterion(mixture, settings.criterion)
+    if settings.max_drop is not None:
+        views(mixture, scene, settings.check_every)
+
+
+def check_criterion(mixture: Mixture, criterion: Criterion) -> None:
+    """Raises ValueError where the router of `mixture` gives its Gaussians no score by `criterion`."""
+    if criterion == "gate-gradient" and (mixture.router is None or not len(mixture.router.feature_background)):
+        raise ValueError(
+            "criterion: there is no gate-gradient under this router, which writes nothing on Gaussians; take "
+            "contribution"
+        )
 
 
 def weighed(mixture: Mixture, scene: Scene, every: int, on_event: OnEvent) -> dict[str, dict[str, Tensor]]:
@@ -107,14 +119,14 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     """`whole` without the Gaussians that go, and the scores of those that stay; what was done stands in its provenance.
 
     Scores that `whole` holds already are taken from there, unless `fresh`. What it holds of held-out cameras is left
-    out. Raises ValueError as `check` does, and where there is no score of the criterion.
+    out. Raises ValueError as `check` does.
     """
     mixture = whole.mixture
     check(mixture, settings, scene)
     scores, stored = dict(whole.importance), not fresh and holds(whole, settings.criterion)
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
-    masks, found = chosen(mixture, scores_by(scores, settings.criterion), scene, settings, on_event)
+    masks, found = chosen(mixture, scores[settings.criterion], scene, settings, on_event)
     left = pruning.pruned(mixture, masks)
     before, after = _counts(mixture), _counts(left)
     facts = {
@@ -245,16 +257,6 @@ def mean_psnr(
 def holds(loaded: Checkpoint, criterion: Criterion) -> bool:
     """Whether it holds the scores of all its Gaussians by `criterion`."""
     return set(loaded.importance.get(criterion, {})) == set(loaded.mixture.names)
-
-
-def scores_by(scores: Mapping[str, dict[str, Tensor]], criterion: Criterion) -> dict[str, Float[Tensor, " _"]]:
-    """The scores by one criterion. Raises ValueError where the router knows no such score."""
-    if criterion not in scores:
-        raise ValueError(
-            f"criterion: there is no {criterion} under this router, which writes nothing on Gaussians; take "
-            f"{' or '.join(scores)}"
-        )
-    return scores[criterion]
 
 
 def telling(what: str, on_event: OnEvent) -> Callable[[int, int], None]:
