@@ -148,7 +148,10 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
 def finetuned(
     thin: Checkpoint, scene: Scene, settings: Pruning, training: RouterTraining, plan: Plan, on_event: OnEvent
 ) -> Checkpoint:
-    """`thin` after `settings.finetune` steps, as `plan` has them; `training`: how its router was trained."""
+    """`thin` after `settings.finetune` steps, as `plan` has them; `training`: how its router was trained.
+
+    Scores of Gaussians that learned are left out: they were those of others.
+    """
     mixture, factor = thin.mixture, settings.router_rate
     rates = {name: factor * getattr(training, name) for name in ("rate_weights", "rate_temporal", "rate_network")}
     steps = {"steps": settings.finetune, "decay": FALL, "decay_steps": settings.finetune}
@@ -161,7 +164,9 @@ def finetuned(
     seconds = run(trainee, draws, plan, on_event)
     facts = thin.provenance["pruned"] | {"seconds": seconds}
     learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # with instants of its own
-    return replace(thin, mixture=learned.requires_grad_(False), provenance={**thin.provenance, "pruned": facts})
+    kept = {} if settings.finetune_experts else thin.importance
+    origin = {**thin.provenance, "pruned": facts}
+    return replace(thin, mixture=learned.requires_grad_(False), provenance=origin, importance=kept)
 
 
 def unbroken(steps: int, folder: Path) -> Plan:
