@@ -64,6 +64,8 @@ def held_out(mixture: Mixture, scene: Scene, every: int) -> list[tuple[int, int]
 
     Raises ValueError where there is none, or `scene` is not what the mixture was trained on.
     """
+    if every < 1:
+        raise ValueError(f"every: got {every}, expected 1 or more frames")
     evaluation.check_data(mixture, scene)
     pairs = [pair for pair in scene.pairs(mixture.rig.test) if pair[1] % every == 0]
     if not pairs:

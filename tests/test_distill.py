@@ -10,7 +10,7 @@ from mixtures import mixture, rig
 from stamps import FRAMES, KilledError, settings, stop_after, training
 from torch.testing import assert_close
 
-from moegs import checkpoint
+from moegs import checkpoint, config
 from moegs.checkpoint import Checkpoint
 from moegs.experts.base import Rate
 from moegs.losses import distillation, photometric
@@ -22,6 +22,7 @@ from moegs.training.distill import Distilled, DistillTraining, Teacher
 from moegs.training.events import Begun, Event, Resumed, Scored
 from moegs.training.experts import ExpertTrainee, Learned
 from moegs.training.pictures import PictureCache
+from moegs.training.routing import RouterTraining
 from moegs.training.sampling import Shuffled
 from moegs.training.students import distil
 from moegs.training.unseen import WithUnseen, between, widened
@@ -236,6 +237,39 @@ def test_what_cannot_teach_is_one_line_and_leaves_no_folder(tmp_path: Path) -> N
         assert not (tmp_path / "x.run").exists()
 
 
+@pytest.mark.usefixtures("stamp_room")
+@pytest.mark.parametrize("notes", [None, "mine"], ids=["empty", "holds notes"])
+def test_a_folder_that_was_there_before_stays_as_it_was(notes: str | None, tmp_path: Path) -> None:
+    work = tmp_path / "x.run"
+    work.mkdir()
+    if notes:
+        (work / "notes.txt").write_text(notes)
+    wanted = (DistillTraining(expert="polynomial", steps=3),)
+    told = "is no run's folder, and holds notes.txt; move it" if notes else "none.pt: does not exist"
+    with pytest.raises(ValueError, match=told):
+        distil(
+            settings(training("polynomial"), distill=wanted),
+            tmp_path / "none.pt",
+            work,
+            "cpu",
+            False,
+            lambda event: None,
+        )
+    assert [entry.name for entry in work.iterdir()] == (["notes.txt"] if notes else [])
+
+
+def test_clearing_a_run_leaves_what_is_anothers(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "x.run")
+    ours = (folder.config, folder.lock, folder.status, folder.student("a"), folder.state("a"), folder.snapshot("a"))
+    theirs = (folder.path / "notes.txt", folder.student("a").with_suffix(".txt"))
+    for file in (*ours, *theirs):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    folder.clear()
+    assert {file for file in folder.path.rglob("*") if file.is_file()} == set(theirs)
+    assert not folder.state("a").parent.exists()
+
+
 def test_an_experts_recipe_is_found_where_it_stands(tmp_path: Path) -> None:
     made = teaching()
     path = tmp_path / "m.pt"
@@ -250,6 +284,15 @@ def test_an_experts_recipe_is_found_where_it_stands(tmp_path: Path) -> None:
         recipes.find(path, inside, "pol", None)
 
 
+def test_how_a_router_was_trained_is_found_where_it_stands(tmp_path: Path) -> None:
+    made, told = teaching(), RouterTraining(steps=7, rate_weights=0.25, ssim_weight=0.5)
+    found, note = recipes.router(tmp_path / "m.pt", Checkpoint(made))
+    assert found == RouterTraining()
+    assert "how its router was trained is not known; it learns with the default settings" in note
+    inside = Checkpoint(made, provenance={"training": config.dump(told)})
+    assert recipes.router(tmp_path / "m.pt", inside) == (told, "")
+
+
 @pytest.mark.parametrize(
     "values",
     [{"steps": 0}, {"photo_share": 1.5}, {"unseen": -1}, {"rewind": 2.0}],
@@ -258,6 +301,13 @@ def test_an_experts_recipe_is_found_where_it_stands(tmp_path: Path) -> None:
 def test_refuses_what_cannot_be(values: dict) -> None:
     with pytest.raises(ValueError, match="got"):
         DistillTraining(**{"expert": "x"} | values)
+
+
+def test_a_run_refuses_to_distil_one_expert_alone(tmp_path: Path) -> None:
+    run = settings(training("polynomial"), distill=(DistillTraining(expert="polynomial"),))
+    with pytest.raises(ValueError, match="distill: one expert alone has no mixture to learn from"):
+        train(run, tmp_path, tmp_path / "out")
+    assert not RunFolder(tmp_path / "out").config.exists()
 
 
 def test_refuses_students_that_are_no_experts() -> None:

@@ -70,6 +70,7 @@ def test_a_ply_for_each_frame_that_was_asked_for(
         (("--compact",), "--compact: give the file to write with --out"),
         (("--compact", "--out", "x.zip"), "name it x.pt"),
         (("--compact", "--out", "x.pt", "--max-loss", "0"), "--max-loss: got 0"),
+        (("--ply", "x", "--compact", "--out", "x.pt", "--max-loss", "0"), "--max-loss: got 0"),  # before any frame
         (("--ply", "x", "--expert", "hex"), "expert 'hex': this checkpoint has poly, key"),
         (("--ply", "x", "--frames", "4"), "frames '4': give all, one from 0 to 3, or first:end:step"),
         (("--ply", "x", "--frames", "-1"), "frames '-1': give all"),

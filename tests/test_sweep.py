@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_prune_writes_a_smaller_checkpoint_that_says_what_was_done(
     assert facts["from"] == "made.pt"
     assert set(facts["test_psnr"]) == {"before", "after"}
     assert facts["settings"]["finetune_experts"] is True
-    assert set(thin.importance) == {"contribution", "gate-gradient"}
+    assert not thin.importance  # they were of the experts before they learned
     assert run(monkeypatch, "info", out) == 0
     assert "55.0% of the Gaussians of made.pt, by contribution" in capsys.readouterr().out
     assert run(monkeypatch, "prune", path, *given, "--ratio", 0.5) == 1
@@ -136,6 +137,47 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
     assert message in told
     assert told.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("flag", ["--every", "--weigh-every"])
+def test_a_sweep_of_no_frame_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, flag: str
+) -> None:
+    assert run(monkeypatch, "sweep", folder / "made.pt", "--data", folder / "data", flag, 0) == 1
+    told = capsys.readouterr().err
+    assert f"{flag}: got 0, expected 1 or more frames" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["prune", "sweep"])
+def test_what_cannot_be_is_refused_before_anything_is_weighed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path, verb: str
+) -> None:
+    whole = checkpoint.load(folder / "made.pt").mixture
+    alone = Mixture(whole.names[:1], whole.members[:1], None, whole.rig)
+    unseen = Mixture(whole.names, whole.members, whole.router, replace(whole.rig, test=(), train=(0, *whole.rig.train)))
+    for name, made in {"alone": alone, "unseen": unseen}.items():
+        checkpoint.save(Checkpoint(made), tmp_path / f"{name}.pt")
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(pruning, "importance", lambda *_: pytest.fail("weighed"))
+    data = ("--data", folder / "data")
+    by_gradient = ("--criterion", "gate-gradient")
+    wrong: list[tuple[str, tuple, str]]
+    if verb == "sweep":
+        wrong = [("alone", by_gradient, "there is no gate-gradient"), ("unseen", (), "no held-out camera")]
+    else:
+        cut = ("--ratio", 0.5)
+        wrong = [
+            ("alone", (*cut, *by_gradient, "--out", tmp_path / "x.pt"), "there is no gate-gradient"),
+            ("alone", (*cut, "--out", tmp_path / "folder.pt"), "folder.pt: is a folder; give a file"),
+            ("alone", (*cut, "--out", tmp_path / "file" / "x.pt"), "x.pt: cannot be written"),
+        ]
+    for name, asked, message in wrong:
+        assert run(monkeypatch, verb, tmp_path / f"{name}.pt", *data, *asked) == 1
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
 
 
 def test_a_loss_is_given_with_or_without_its_unit():

@@ -191,7 +191,7 @@ def test_a_run_prunes_where_its_config_says_so(tmp_path: Path):
     assert facts["settings"]["finetune"] == 6
     assert facts["test_psnr"] == {"before": whole.scores["mixture"]["psnr"], "after": thin.scores["mixture"]["psnr"]}
     assert thin.provenance["data"] == "room"
-    assert {len(values) for values in thin.importance["contribution"].values()} == set(map(len, thin.mixture.members))
+    assert not thin.importance  # of the experts before they learned
     assert [event.name for event in heard if isinstance(event, Begun)] == ["experts", "router", "prune"]
     assert any(isinstance(event, Working) and event.done == event.of for event in heard)
     assert not list((out / "states").glob("*"))

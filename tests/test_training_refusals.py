@@ -10,8 +10,11 @@ from stamps import settings, training
 import moegs.training.phases
 from moegs import checkpoint
 from moegs.data import load_scene
+from moegs.router.volume import VolumeConfig
 from moegs.training import Sitting, TrainingError, loop, train, train_here
+from moegs.training.distill import DistillTraining
 from moegs.training.events import Event, Failed, Progress
+from moegs.training.pruning import Pruning
 from moegs.training.routing import RouterTraining
 
 pytestmark = pytest.mark.usefixtures("stamp_room")
@@ -57,6 +60,33 @@ def test_a_router_that_nothing_is_left_to_train_with_is_refused_before_any_train
     with pytest.raises(ValueError, match=r"router.validation: got 3 of 3 training cameras, which leaves none"):
         train(two, tmp_path, tmp_path / "run", heard.append)
     assert not any(isinstance(event, Progress) for event in heard)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "told"),
+    [
+        (("a", "a-twin"), {"distill": ("a", "a-twin")}, "two phases of this run would be called 'distill-a-twin'"),
+        (("a", "pruned"), {"prune": Pruning(ratio=0.5)}, "would be called 'pruned'; rename an expert"),
+        (("a", "cut"), {"prune": Pruning(ratio=0.5)}, "would be called 'cut'; rename an expert"),
+        (("a", "router-1"), {}, "would be called 'router-1'; rename an expert"),
+        (("a", "b"), {"prune": Pruning(ratio=0.5), "router": VolumeConfig()}, "prune: under a volume router"),
+        (("a",), {"prune": Pruning(ratio=0.5, finetune=3)}, "prune.finetune: one expert has no router that learns"),
+        (("a",), {"prune": Pruning(ratio=0.5, criterion="gate-gradient")}, "prune.criterion: gate-gradient needs"),
+    ],
+)
+def test_a_config_whose_phases_cannot_be_is_refused_at_once(names: tuple[str, ...], values: dict, told: str):
+    if "distill" in values:
+        values = {"distill": tuple(DistillTraining(expert=name, twin=name == "a") for name in values["distill"])}
+    if "router" in values:
+        values = values | {"router": RouterTraining(router=values["router"])}
+    with pytest.raises(ValueError, match=told):
+        settings(*(training(name=name) for name in names), **values)
+
+
+def test_names_that_only_another_config_would_take_are_free():
+    twin = (DistillTraining(expert="a", twin=True),)
+    settings(training(name="a"), training(name="a-twin"), training(name="pruned"), distill=twin)
+    settings(training(name="a"), prune=Pruning(ratio=0.5, finetune=3, finetune_experts=True))
 
 
 @pytest.mark.parametrize("state", [b"nonsense", {"a": 1}, [1], "text", None], ids=str)

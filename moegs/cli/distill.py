@@ -1,8 +1,8 @@
 """moegs distill: one expert of a mixture learns the mixture's picture."""
 
 import os
-import shutil
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from moegs import checkpoint, evaluation, reports
 from moegs.cli.data_options import DataOptions
 from moegs.cli.files import CheckpointPath, refuse_existing, want_suffix
 from moegs.cli.progress import progress
+from moegs.runs import RunFolder
 from moegs.system import Device
 from moegs.system import device as device_called
 
@@ -59,8 +60,8 @@ def distill(
     """Teach one expert of CKPT the mixture's picture, into OUT: an ordinary checkpoint of one expert and no router.
 
     Where the router trusts the expert it learns from the photo, elsewhere from the mixture's picture, which is rendered
-    once. It goes on from the trained expert, whose rows stay as many, or --from-scratch. Meanwhile the folder OUT.run
-    holds the state from which --resume goes on.
+    once. It goes on from the trained expert, whose rows stay as many, or --from-scratch. Meanwhile a folder
+    named as OUT, but with .run in place of .pt, holds the state from which --resume goes on.
 
     Args:
         path: A trained mixture.
@@ -88,7 +89,9 @@ def distill(
     for source, place in zip(made, (out, twin), strict=False):
         assert place is not None
         os.replace(source, place)
-    shutil.rmtree(work)
+    RunFolder(work).clear()
+    with suppress(OSError):  # not empty: something that is another's came in meanwhile
+        work.rmdir()
     facts = _facts(teacher, expert, [place for place in (out, twin) if place], settings.data)
     reports.tell(json, facts, lambda console: reports.print_distilled(console, facts))
 

@@ -80,6 +80,8 @@ def export(
     if small.compact:
         if small.out is None:
             raise ValueError("--compact: give the file to write with --out")
+        if not 0 < small.max_loss < 10:
+            raise ValueError(f"--max-loss: got {small.max_loss:g}, expected a number of dB above 0, such as 0.1")
         want_suffix(small.out, ".pt")
     if plys.ply is not None and plys.ply.exists():
         raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
@@ -115,8 +117,6 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
     from moegs.data import load_scene
 
     assert options.out is not None
-    if not 0 < options.max_loss < 10:
-        raise ValueError(f"--max-loss: got {options.max_loss:g}, expected a number of dB above 0, such as 0.1")
     mixture, rig = loaded.mixture, loaded.mixture.rig
     scene = None if data.data is None else load_scene(data.settings(), with_points=False)
     with progress("pictures") as advance:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
@@ -43,6 +44,21 @@ def refuse_existing(out: Path | None, force: bool, source: Path | None) -> None:
             raise ValueError(f"{out}: is the file that is read; choose another name")
     if not force:
         raise ValueError(f"{out}: exists already; choose another name or add --force")
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raises ValueError where a file `out` could not be written, before there is anything to lose.
+
+    Its folder is made where it is not there, as when it is written.
+    """
+    if out.is_dir():
+        raise ValueError(f"{out}: is a folder; give a file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.resolve().parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from None
 
 
 def want_suffix(out: Path, suffix: str) -> None:

@@ -1,5 +1,6 @@
 """moegs prune: a mixture without the Gaussians that matter least."""
 
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, reports
-from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing, want_suffix
+from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing, refuse_unwritable, want_suffix
 from moegs.pruning import Criterion, Scope
 from moegs.system import Device
 
@@ -88,9 +89,8 @@ def prune(
         force: Overwrite OUT and the file of --json.
     """
     from moegs.data import load_scene
-    from moegs.training import pruning
+    from moegs.training import pruning, recipes
     from moegs.training.progress import show
-    from moegs.training.routing import RouterTraining
 
     settings, choices = options.settings(), data_settings(data, set, cache_dir)
     want_suffix(out, ".pt")
@@ -98,11 +98,16 @@ def prune(
     refuse_existing(json, force, path)
     whole = load(path, device)
     scene = load_scene(choices, with_points=False)
+    pruning.check(whole.mixture, settings, scene)
+    refuse_unwritable(out)
+    training, note = recipes.router(path, whole) if settings.finetune else (None, "")
+    if note:
+        print(note, file=sys.stderr)
     with show() as on_event, tempfile.TemporaryDirectory() as folder:
         thin = pruning.cut(whole, scene, settings, on_event, options.weigh_anew)
-        if settings.finetune:
+        if training is not None:
             plan = pruning.unbroken(settings.finetune, Path(folder))
-            thin = pruning.finetuned(thin, scene, settings, RouterTraining(), plan, on_event)
+            thin = pruning.finetuned(thin, scene, settings, training, plan, on_event)
         thin = pruning.remembering(pruning.scored(thin, whole, scene, on_event), path)
     checkpoint.save(thin, out)
     facts = thin.provenance["pruned"] | {"bytes": {"before": path.stat().st_size, "after": out.stat().st_size}}

@@ -30,6 +30,12 @@ class SweepOptions:
     weigh_every: int = 1
     """Each so many frames of every training camera give the scores, where CKPT holds none."""
 
+    def check(self) -> None:
+        """Raises ValueError for what no sweep can be; not sooner, since the command line would tell it in a box."""
+        for flag, every in (("--every", self.every), ("--weigh-every", self.weigh_every)):
+            if every < 1:
+                raise ValueError(f"{flag}: got {every}, expected 1 or more frames")
+
 
 def sweep(
     path: CheckpointPath,
@@ -63,16 +69,18 @@ def sweep(
     from moegs.training import pruning
     from moegs.training.progress import show
 
+    options.check()
     steps, choices = core.ratios(prune), data_settings(data, set, cache_dir)
     refuse_existing(json, force, path)
     loaded = load(path, device)
     scene = load_scene(choices, with_points=False)
+    pairs = core.held_out(loaded.mixture, scene, options.every)
+    pruning.check_criterion(loaded.mixture, options.criterion)
     scores = loaded.importance
     if not pruning.holds(loaded, options.criterion):
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
-    by = pruning.scores_by(scores, options.criterion)
-    pairs = core.held_out(loaded.mixture, scene, options.every)
+    by = scores[options.criterion]
     console = Console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)
     rows: list[Row] = []

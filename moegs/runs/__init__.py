@@ -1,6 +1,7 @@
 """The folder of a training run: what lies where in it, for whoever trains and whoever looks on."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -64,15 +65,31 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for whom holds the lock."""
-        for folder in {
-            self.path,
-            self.expert("x").parent,
-            self.student("x").parent,
-            self.state("x").parent,
-            self.snapshot("x").parent,
-        }:
+        for folder in (self.path, *self._inner):
             for left in folder.glob(".*.part*"):
                 left.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes what training wrote here, but for TensorBoard's files; what is another's stays, and so does the
+        folder."""
+        self.sweep()
+        finished = (file for folder in self._inner for file in folder.glob("*.pt"))
+        for file in (*finished, self.mixture, self.pruned, self.status, self.config, self.lock):
+            file.unlink(missing_ok=True)
+        for folder in self._inner:
+            with suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+
+    def others(self) -> list[str]:
+        """What lies in a folder that belongs to no run, besides what a start that was killed left; by name."""
+        if self.config.exists() or not self.path.exists():
+            return []
+        found = {entry.name for entry in self.path.iterdir()} - {entry.name for entry in self.path.glob(".*.part*")}
+        return sorted(found - {self.lock.name})
+
+    @property
+    def _inner(self) -> tuple[Path, ...]:
+        return tuple(file("x").parent for file in (self.expert, self.student, self.state, self.snapshot))
 
 
 def is_run(path: Path) -> bool:

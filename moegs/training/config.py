@@ -15,7 +15,7 @@ from moegs.runs import RunFolder
 from moegs.training.distill import DistillTraining
 from moegs.training.experts import ExpertTraining
 from moegs.training.loop import TrainingError
-from moegs.training.pruning import Pruning
+from moegs.training.pruning import CUT, NAME, Pruning
 from moegs.training.routing import RouterTraining
 
 FREE = frozenset(
@@ -70,12 +70,43 @@ class TrainConfig:
         for name in students:
             if name not in names or students.count(name) > 1:
                 raise ValueError(f"distill: expert '{name}'; give names of experts, each once: {', '.join(names)}")
+        self._check_phases()
+        self._check_pruning()
         if not 0 <= self.seed < LARGEST_SEED:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more, less than {LARGEST_SEED}")
         config.check_range(self, 1.0, math.inf, "parallel", "threads", "save_every")
         config.check_range(self, 0.0, math.inf, "snapshot_seconds")
         if not self.gpu_share > 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
             raise ValueError(f"gpu_share: got {self.gpu_share:g}, expected a share of 1 or a whole number of GPUs")
+
+    def _check_phases(self) -> None:
+        """Raises ValueError where two phases, and so their files, would have one name."""
+        phases = [expert.name for expert in self.experts]
+        if len(phases) > 1:
+            phases += [f"router-{temperature:g}" for temperature in self.router.tried]
+        if self.prune is not None:
+            phases += [NAME, CUT]
+        for student in self.distill:
+            phases += [f"distill-{student.expert}", *([f"distill-{student.expert}-twin"] if student.twin else [])]
+        for name in phases:
+            if phases.count(name) > 1:
+                raise ValueError(f"experts: two phases of this run would be called '{name}'; rename an expert")
+
+    def _check_pruning(self) -> None:
+        """Raises ValueError where the mixture to come cannot be pruned as asked."""
+        if self.prune is None:
+            return
+        kind = self.router.router.kind if len(self.experts) > 1 else None
+        if kind == "volume":
+            raise ValueError(
+                "prune: under a volume router no Gaussian has a gate; leave it out, or take another router"
+            )
+        if kind is None and self.prune.finetune and not self.prune.finetune_experts:
+            raise ValueError(
+                "prune.finetune: one expert has no router that learns; leave it out, or add finetune_experts"
+            )
+        if kind != "volume-aware" and self.prune.criterion == "gate-gradient":
+            raise ValueError("prune.criterion: gate-gradient needs a volume-aware router; take contribution")
 
 
 def write(run: TrainConfig, path: Path) -> None:

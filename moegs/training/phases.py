@@ -178,7 +178,7 @@ class PruneJob(Job):
         assert settings is not None, "the config asks for no pruning"
         scene = load_scene(self.settings.data, with_points=False)
         whole = checkpoint.load(self.folder.mixture, device)
-        plan, start = self.plan(self.name, settings.finetune, self.settings.seed), self.folder.state("cut")
+        plan, start = self.plan(self.name, settings.finetune, self.settings.seed), self.folder.state(pruning.CUT)
         if not start.exists():  # a killed fine-tuning goes on with the very rows it began with
             checkpoint.save(pruning.cut(whole, scene, settings, on_event), start)
         thin = checkpoint.load(start, device)

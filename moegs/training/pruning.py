@@ -25,6 +25,8 @@ from moegs.training.snapshots import Snapshots
 
 NAME = "pruned"
 """Of the phase, in events and files."""
+CUT = "cut"
+"""Of the state that its fine-tuning starts from."""
 HUNDREDTHS = 100
 """Steps of the ratio among which the largest within `max_drop` is looked for."""
 FALL = 0.1
@@ -94,6 +96,18 @@ def check(mixture: Mixture, settings: Pruning, scene: Scene) -> None:
     learns = mixture.router is not None and next(mixture.router.parameters(), None) is not None
     if settings.finetune and not learns and not settings.finetune_experts:
         raise ValueError("finetune: this mixture has no router that learns; leave it out, or add finetune_experts")
+    check_criterion(mixture, settings.criterion)
+    if settings.max_drop is not None:
+        views(mixture, scene, settings.check_every)
+
+
+def check_criterion(mixture: Mixture, criterion: Criterion) -> None:
+    """Raises ValueError where the router of `mixture` gives its Gaussians no score by `criterion`."""
+    if criterion == "gate-gradient" and (mixture.router is None or not len(mixture.router.feature_background)):
+        raise ValueError(
+            "criterion: there is no gate-gradient under this router, which writes nothing on Gaussians; take "
+            "contribution"
+        )
 
 
 def weighed(mixture: Mixture, scene: Scene, every: int, on_event: OnEvent) -> dict[str, dict[str, Tensor]]:
@@ -105,14 +119,14 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     """`whole` without the Gaussians that go, and the scores of those that stay; what was done stands in its provenance.
 
     Scores that `whole` holds already are taken from there, unless `fresh`. What it holds of held-out cameras is left
-    out. Raises ValueError as `check` does, and where there is no score of the criterion.
+    out. Raises ValueError as `check` does.
     """
     mixture = whole.mixture
     check(mixture, settings, scene)
     scores, stored = dict(whole.importance), not fresh and holds(whole, settings.criterion)
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
-    masks, found = chosen(mixture, scores_by(scores, settings.criterion), scene, settings, on_event)
+    masks, found = chosen(mixture, scores[settings.criterion], scene, settings, on_event)
     left = pruning.pruned(mixture, masks)
     before, after = _counts(mixture), _counts(left)
     facts = {
@@ -134,7 +148,10 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
 def finetuned(
     thin: Checkpoint, scene: Scene, settings: Pruning, training: RouterTraining, plan: Plan, on_event: OnEvent
 ) -> Checkpoint:
-    """`thin` after `settings.finetune` steps, as `plan` has them; `training`: how its router was trained."""
+    """`thin` after `settings.finetune` steps, as `plan` has them; `training`: how its router was trained.
+
+    Scores of Gaussians that learned are left out: they were those of others.
+    """
     mixture, factor = thin.mixture, settings.router_rate
     rates = {name: factor * getattr(training, name) for name in ("rate_weights", "rate_temporal", "rate_network")}
     steps = {"steps": settings.finetune, "decay": FALL, "decay_steps": settings.finetune}
@@ -147,7 +164,9 @@ def finetuned(
     seconds = run(trainee, draws, plan, on_event)
     facts = thin.provenance["pruned"] | {"seconds": seconds}
     learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # with instants of its own
-    return replace(thin, mixture=learned.requires_grad_(False), provenance={**thin.provenance, "pruned": facts})
+    kept = {} if settings.finetune_experts else thin.importance
+    origin = {**thin.provenance, "pruned": facts}
+    return replace(thin, mixture=learned.requires_grad_(False), provenance=origin, importance=kept)
 
 
 def unbroken(steps: int, folder: Path) -> Plan:
@@ -219,6 +238,8 @@ def largest(drop: Callable[[float], float], most: float) -> tuple[float, float]:
 
 def views(mixture: Mixture, scene: Scene, every: int) -> list[tuple[int, int]]:
     """Each `every`th frame of the mixture's training cameras: never a camera that it holds out."""
+    if every < 1:
+        raise ValueError(f"every: got {every}, expected 1 or more frames")
     found = [pair for pair in scene.pairs(mixture.rig.train) if pair[1] % every == 0]
     if not found:
         raise ValueError(f"pruning: no training camera has a photo at any {every}th frame; take more frames")
@@ -241,16 +262,6 @@ def mean_psnr(
 def holds(loaded: Checkpoint, criterion: Criterion) -> bool:
     """Whether it holds the scores of all its Gaussians by `criterion`."""
     return set(loaded.importance.get(criterion, {})) == set(loaded.mixture.names)
-
-
-def scores_by(scores: Mapping[str, dict[str, Tensor]], criterion: Criterion) -> dict[str, Float[Tensor, " _"]]:
-    """The scores by one criterion. Raises ValueError where the router knows no such score."""
-    if criterion not in scores:
-        raise ValueError(
-            f"criterion: there is no {criterion} under this router, which writes nothing on Gaussians; take "
-            f"{' or '.join(scores)}"
-        )
-    return scores[criterion]
 
 
 def telling(what: str, on_event: OnEvent) -> Callable[[int, int], None]:

@@ -1,4 +1,4 @@
-"""Recipes: how an expert of a finished mixture was trained, for whoever trains it again."""
+"""Recipes: how an expert or the router of a finished mixture was trained, for whoever trains it again."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +10,7 @@ from moegs.checkpoint import Checkpoint
 from moegs.runs import RunFolder
 from moegs.training.config import TrainConfig
 from moegs.training.experts import ExpertTraining
+from moegs.training.routing import RouterTraining
 
 
 def find(path: Path, teacher: Checkpoint, expert: str, given: Path | None) -> tuple[ExpertTraining, str]:
@@ -36,6 +37,25 @@ def find(path: Path, teacher: Checkpoint, expert: str, given: Path | None) -> tu
         plain = ExpertTraining(name=expert, expert=member.config, steps=max(member.step, 1))
         return plain, f"how '{expert}' was trained is not known"
     return replace(found, name=expert, expert=member.config), ""
+
+
+def router(path: Path, made: Checkpoint) -> tuple[RouterTraining, str]:
+    """How the router of the checkpoint `made` at `path` was trained, and, where that is nowhere to be found, a line
+    that says so: it is then the defaults.
+
+    It stands in the checkpoint, else in the configuration of the run whose folder `path` lies in.
+    """
+    if made.mixture.router is None:
+        return RouterTraining(), ""
+    found, kind = None, made.mixture.router.config.kind
+    values, beside = made.provenance.get("training", {}), RunFolder(path.parent).config
+    if "router" in values:
+        found = config.build(RouterTraining, values, f"{path}: provenance.training")
+    elif beside.exists():
+        found = config.load(TrainConfig, beside).router
+    if found is None or found.router.kind != kind:
+        return RouterTraining(), f"{path}: how its router was trained is not known; it learns with the default settings"
+    return found, ""
 
 
 def stored(run: TrainConfig) -> Mapping[str, Any]:

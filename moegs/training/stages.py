@@ -26,6 +26,8 @@ class Run:
     """The last stage that is done; None: all are."""
 
     def __post_init__(self) -> None:
+        if self.settings.distill and len(self.settings.experts) == 1:
+            raise ValueError("distill: one expert alone has no mixture to learn from; leave it out, or add experts")
         if self.stop_after is not None and not self.jobs(self.stop_after):
             raise ValueError(f"stop_after: this run has no stage '{self.stop_after}'; it does {', '.join(self.all)}")
 

@@ -1,6 +1,5 @@
 """Students as jobs: an expert that learned from its mixture, and its twin that learned from photos alone."""
 
-import shutil
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,10 +118,13 @@ def distil(
     """Teaches the one student of `settings` from the checkpoint `mixture`, in the folder `work`: the files of the
     student, and of the twin where one is asked for.
 
-    Raises ValueError in one line as `train` does, and where the mixture cannot teach it; a start that fails leaves no
-    folder.
+    Raises ValueError in one line as `train` does, where `work` holds what is another's, and where the mixture cannot
+    teach it; a start that fails leaves `work` as it was.
     """
-    folder = RunFolder(work)
+    folder, made = RunFolder(work), not work.exists()
+    if others := folder.others():
+        raise ValueError(f"{work}: is no run's folder, and holds {others[0]}; move it, or choose another name")
+    fresh = not folder.config.exists()
     job = DistillJob(settings, folder, device, 0, mixture)
     with lock.hold(folder.lock):
         claim(folder, settings, resume, whole=job.path.exists())
@@ -131,8 +133,10 @@ def distil(
             if not job.path.exists():
                 job(on_event)
         except BaseException:
-            if not any(place.parent.exists() for place in (job.path, folder.state("x"))):
-                shutil.rmtree(work)
+            if fresh and not any(place.parent.exists() for place in (job.path, folder.state("x"))):
+                folder.clear()
+                if made:
+                    work.rmdir()
             raise
     return [job.path, *([job.twin_path] if settings.distill[0].twin else [])]
 
