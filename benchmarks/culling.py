@@ -55,7 +55,7 @@ def project(mixture: Mixture, view: View, culled: bool) -> Callable[[], object]:
     def run() -> object:
         mixture.instants.forget()
         with culling(mixture, culled):
-            first, *_ = stages(mixture._layers(view.t), view.camera).values()
+            first, *_ = stages(mixture.layers(mixture.at(view.t), view.t), view.camera).values()
         return first()
 
     return run

@@ -57,7 +57,7 @@ def compacted(
     enough; then the whole is measured, and more of them get more where that is too little. `on_tensor` hears how many
     are measured of how many.
     """
-    small = deepcopy(mixture)
+    small = deepcopy(Mixture(mixture.names, mixture.members, mixture.router, mixture.rig))  # without its instants
     parts = _parts(small)
     pieces = [(part, piece) for part in parts for piece in part.pieces]
     with torch.no_grad():

@@ -20,13 +20,14 @@ ASKED = 4
 def fused(mixture: Mixture, t: float, cameras: Sequence[Camera]) -> Gaussians:
     """All experts' Gaussians at time `t`, the opacity of each times the router's share of it, asked from `cameras`.
 
-    What is lost: the router chooses for each pixel and so for each direction, which a Gaussian cannot; behind what is
-    only partly trusted, more shines through; and every Gaussian gets the one low-pass of whoever draws it.
+    Of a router whose mixture is one scene, the share is what it multiplies that opacity by, and nobody is asked. What
+    any other loses: the router chooses for each pixel and so for each direction, which a Gaussian cannot; behind
+    what is only partly trusted, more shines through. Every Gaussian gets the one low-pass of whoever draws it.
     """
     parts = mixture.at(t)
     if mixture.router is None:
         return concatenate(parts)
-    shares = responsibilities(mixture, t, cameras)
+    shares = _trusts(mixture, parts) or responsibilities(mixture, t, cameras)
     bases = max(part.sh.shape[1] for part in parts)
     faded = [
         replace(
@@ -37,6 +38,14 @@ def fused(mixture: Mixture, t: float, cameras: Sequence[Camera]) -> Gaussians:
         for part, share in zip(parts, shares, strict=True)
     ]
     return concatenate(faded)
+
+
+def _trusts(mixture: Mixture, parts: Sequence[Gaussians]) -> list[Float[Tensor, " _"]]:
+    """What the router multiplies each opacity by, expert by expert; none where it judges pixels."""
+    assert mixture.router is not None
+    with torch.no_grad():
+        trusts = [mixture.router.trust(number, part) for number, part in enumerate(parts)]
+    return [trust for trust in trusts if trust is not None]
 
 
 def asked(rig: Rig) -> list[Camera]:

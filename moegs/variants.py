@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -16,8 +17,8 @@ from moegs.pruning import kept, pruned
 from moegs.shots import Comparison, Shot
 from moegs.views import Drawing
 
-CRITERIA = ("gate-gradient", "contribution")
-"""Of importance, the one to prune by first."""
+CRITERIA = ("contribution", "gate-gradient")
+"""Of importance, the one to prune by first: what `moegs prune` takes unasked, and what lost less."""
 CUTS_KEPT = 3
 """How many pruned mixtures are kept, each some megabytes."""
 GRAMMAR = "expert:NAME (one expert of A alone), kept:SHARE (A pruned, such as kept:0.45) or a checkpoint file"
@@ -57,10 +58,10 @@ class Variants:
     @property
     def how_to_score(self) -> str:
         """Which command gives it the scores that it lacks."""
-        scored = self.path.with_name(f"{self.path.stem}-scored.pt")
+        scored = f"{self.path.stem}-scored.pt"  # in the working folder: the demo's own may be read-only
         return (
             f"'{self.name}' has no scores of its Gaussians; measure them, without pruning, by: "
-            f"moegs prune {self.path} --data DIR --ratio 0 --out {scored}"
+            f"moegs prune {quote(str(self.path))} --data DIR --ratio 0 --out {quote(scored)}"
         )
 
     @property

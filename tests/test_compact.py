@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ def numbers(*shape: int) -> torch.Tensor:
     """Columns of very different size."""
     generator = torch.Generator().manual_seed(2)
     return torch.randn(*shape, generator=generator) * torch.logspace(-4, 4, shape[-1])
+
+
+def test_kept_instants_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, copied = mixture(("poly",)), []
+    made.at(0.5)
+    monkeypatch.setattr(compact, "deepcopy", lambda each: copied.append(len(each.instants)) or deepcopy(each))
+    compacted(made, 30.0, moments(made.rig, 1))
+    assert len(made.instants) > 0
+    assert set(copied) == {0}
 
 
 @pytest.mark.parametrize("scheme", ["uint8", "uint16"])

@@ -20,6 +20,7 @@ from moegs.legends import ERROR, SIGNED, colorize
 from moegs.mixture import Mixture
 from moegs.shots import Comparison, Gain, Mode, Shot
 from moegs.timeline import Timeline
+from moegs.training.pruning import Pruning
 from moegs.variants import Variants
 
 SCORES = {
@@ -186,13 +187,19 @@ class TestVariants:
         assert variants.kept(0.9) is not first
 
     def test_without_scores_it_says_how_to_get_them(self) -> None:
-        bare = Variants(Checkpoint(mixtures.mixture()), Path("runs/made.pt"))
+        bare = Variants(Checkpoint(mixtures.mixture()), Path("my runs/made.pt"))
         assert not bare.prunable
         assert bare.others == ["expert:poly", "expert:key"]
         with pytest.raises(
-            ValueError, match=r"moegs prune runs/made.pt --data DIR --ratio 0 --out runs/made-scored.pt"
+            ValueError, match=r"moegs prune 'my runs/made.pt' --data DIR --ratio 0 --out made-scored.pt$"
         ):
             bare.kept(0.5)
+
+    @pytest.mark.parametrize("stored", [("gate-gradient", "contribution"), ("gate-gradient",), ()])
+    def test_it_prunes_by_what_prune_does_unasked_where_that_is_stored(self, stored: tuple[str, ...]) -> None:
+        scores = dict.fromkeys(stored, SCORES["contribution"])
+        found = Variants(Checkpoint(mixtures.mixture(), importance=scores), Path("made.pt")).criterion
+        assert found == (Pruning.criterion if "contribution" in stored else next(iter(stored), None))
 
     @pytest.mark.parametrize(
         ("text", "told"),

@@ -40,10 +40,12 @@ def test_a_compact_checkpoint_says_what_it_lost_and_opens(
     assert facts["loss_is"] == "estimated"
     assert facts["loss"] <= 0.1
     assert checkpoint.load(out).provenance["compact"]["from"] == "full.pt"
+    assert checkpoint.load(out).scores == {}
     assert run(monkeypatch, "export", out, "--compact", "--out", tmp_path / "b.pt", "--data", data, "--json", "-") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["loss_is"] == "measured"
     assert facts["loss"] == pytest.approx(facts["psnr_before"] - facts["psnr_after"])
+    assert checkpoint.load(tmp_path / "b.pt").scores["mixture"]["psnr"] == facts["psnr_after"]
     assert run(monkeypatch, "export", full, "--compact", "--out", out) == 1
     assert f"{out}: exists already" in capsys.readouterr().err
     assert run(monkeypatch, "info", out) == 0
@@ -61,12 +63,20 @@ def test_a_ply_for_each_frame_that_was_asked_for(
     both = len(plyfile.PlyData.read(str(tmp_path / "fused" / "frame_00003.ply"))["vertex"].data)
     assert one <= 60 < both <= 120
     assert "the mixture, fused, 1 frames" in capsys.readouterr().out
+    both = ("--ply", tmp_path / "c", "--frames", "0:4:3", "--compact", "--out", tmp_path / "s.pt")
+    for options in (("--ply", tmp_path / "b", "--frames", "3"), both):
+        assert run(monkeypatch, "export", full, *options, "--json", "-") == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["ply"]["frames"] == ([0, 3] if options is both else [3])
+        assert len(facts["ply"]["gaussians"]) == len(facts["ply"]["frames"])
+        assert ("bytes" in facts) == (options is both)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         ((), "nothing to write; give --compact --out FILE, or --ply DIR"),
+        (("--ply", "x", "--out", "x.pt"), "--out: names the compact checkpoint; give --compact too"),
         (("--compact",), "--compact: give the file to write with --out"),
         (("--compact", "--out", "x.zip"), "name it x.pt"),
         (("--compact", "--out", "x.pt", "--max-loss", "0"), "--max-loss: got 0"),

@@ -57,7 +57,10 @@ def test_the_router_learns_from_the_same_picture_as_is_shown(pair: tuple[Mixture
 
 @pytest.mark.parametrize("rule", ["renormalize", "keep", "reroute"])
 @pytest.mark.parametrize("active", [None, (True, False, True), (False,) * 3])
-def test_one_kernel_wants_the_tiles_that_are_wanted(rule: MuteRule, active: tuple[bool, ...] | None) -> None:
+@pytest.mark.parametrize("temperature", [0.7, 1e-50])
+def test_one_kernel_wants_the_tiles_that_are_wanted(
+    rule: MuteRule, active: tuple[bool, ...] | None, temperature: float
+) -> None:
     made = mixture(("hex", "emb", "poly"), size=(203, 149))
     assert made.router is not None
     random = torch.Generator().manual_seed(0)
@@ -67,7 +70,7 @@ def test_one_kernel_wants_the_tiles_that_are_wanted(rule: MuteRule, active: tupl
     chosen = []
     for device in ("cpu", "cuda"):
         live = None if active is None else torch.tensor(active, device=device)
-        gate = Gate(made.router.to(device), made.rig.cameras[0], 0.7, live, rule, skip_below=0.3)
+        gate = Gate(made.router.to(device), made.rig.cameras[0], temperature, live, rule, skip_below=0.3)
         seen = look.to(device)
         chosen.append(gate(lambda tiles, seen=seen: seen).cpu() if device == "cuda" else gate._wanted(seen, None))
     assert not chosen[0].all()

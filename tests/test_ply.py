@@ -16,8 +16,10 @@ from torch.testing import assert_close
 from moegs import fusion
 from moegs.cameras import look_at, pinhole
 from moegs.gaussians import Gaussians
+from moegs.mixture import Mixture
 from moegs.ply import write_ply, write_plys
 from moegs.rasterize import Layer, rasterize
+from moegs.router import VolumeConfig
 
 
 def read(path: Path) -> Gaussians:
@@ -135,6 +137,19 @@ def test_a_fused_mixture_is_every_expert_as_opaque_as_it_is_trusted() -> None:
     assert_close(fusion.fused(alone, 0.5, []).opacities, alone.at(0.5)[0].opacities)
     with pytest.raises(ValueError, match="no cameras to ask"):
         fusion.fused(made, 0.5, [])
+
+
+def test_a_mixture_that_is_one_scene_is_fused_as_it_is() -> None:
+    made = mixture(("poly", "key"))
+    router = VolumeConfig().start([60, 60])
+    for number, weights in enumerate(router.parameters()):
+        weights.data = torch.randn(60, 1, generator=torch.Generator().manual_seed(number))
+    one = Mixture(made.names, made.members, router, made.rig)
+    scene, camera = fusion.fused(one, 0.5, []), made.rig.cameras[0]
+    near = min(expert.near for expert in made.members)
+    background = torch.stack([expert.background for expert in made.members]).mean(0)
+    found = rasterize([Layer(scene, lowpass=VolumeConfig().lowpass, near=near, background=background)], camera)
+    assert_close(found.images[0], one.render(camera, 0.5).picture, atol=1e-5, rtol=0)
 
 
 @pytest.mark.gpu

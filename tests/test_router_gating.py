@@ -1,5 +1,7 @@
 """Tile gating: what is dropped, and that it costs no more than it may."""
 
+from typing import get_args
+
 import pytest
 import torch
 from mixtures import mixture
@@ -8,7 +10,7 @@ from torch.testing import assert_close
 
 from moegs.mixture import Mixture
 from moegs.rasterize import SAMPLE, TILE, Look, rasterize, sampled, tile_grid
-from moegs.router import gates, gating
+from moegs.router import MuteRule, gates, gating
 
 SIZE = (88, 56)  # no multiple of a tile
 T = 2 / 6
@@ -38,18 +40,38 @@ def largest(values: Tensor) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.3])
-def test_with_exact_bounds_no_pixel_is_further_off_than_what_was_dropped(made: Mixture, threshold: float) -> None:
-    camera = made.rig.cameras[0]
-    exact = made.render(camera, T)
-    live = gating.over_pixels(gating.wanted(largest(exact.gates), largest(exact.logits), None, threshold), *SIZE)
+@pytest.mark.parametrize("rule", get_args(MuteRule))
+@pytest.mark.parametrize("muted", [None, 0])
+@pytest.mark.parametrize("threshold", [0.02, 0.05, 0.2, 0.3])
+def test_with_exact_bounds_no_pixel_is_further_off_than_what_was_dropped(
+    made: Mixture, threshold: float, muted: int | None, rule: MuteRule
+) -> None:
+    active = None if muted is None else torch.arange(3) != muted
+    exact = made.render(made.rig.cameras[0], T, active=None if active is None else active.tolist(), mute_rule=rule)
+    bounds = largest(gating.matters(exact.logits, made.temperature, active, rule))
+    live = gating.over_pixels(gating.wanted(bounds, threshold), *SIZE)
     assert not live.all()
     assert live.any(0).all()
-    share = gates(exact.logits.masked_fill(~live, -torch.inf), made.temperature)
+    share = gates(exact.logits.masked_fill(~live, -torch.inf), made.temperature, active, rule)
     colors = exact.images
-    gap = (colors[:, None] - colors[None]).abs().amax((0, 1, 4))
+    dark = torch.cat([colors, torch.zeros_like(colors[:1])]) if active is not None and rule == "keep" else colors
+    gap = (dark[:, None] - dark[None]).abs().amax((0, 1, 4))
     error = ((share[..., None] * colors).sum(0) - exact.picture).abs().amax(-1)
     assert bool((error <= (len(made.names) - 1) * threshold * gap + 1e-6).all())
+
+
+@pytest.mark.parametrize("rule", get_args(MuteRule))
+def test_whoever_gets_the_muted_share_in_some_pixel_is_drawn(rule: MuteRule) -> None:
+    """One tile: the muted expert has nearly all, and the best of the others is another in its left half than in its
+    right."""
+    share = torch.empty(3, TILE, TILE)
+    share[0], share[1], share[2] = 0.98, 0.012, 0.008
+    share[1:, :, TILE // 2 :] = share[1:, :, TILE // 2 :].flip(0)
+    logits, active = share.log(), torch.tensor([False, True, True])
+    live = gating.over_pixels(gating.wanted(largest(gating.matters(logits, 1.0, active, rule)), 0.02), TILE, TILE)
+    exact = gates(logits, 1.0, active, rule)
+    found = gates(logits.masked_fill(~live, -torch.inf), 1.0, active, rule)
+    assert (found - exact).clamp_min(0).sum(0).max() <= 2 * 0.02
 
 
 def test_skip_below_zero_is_exact_and_the_same_bit_for_bit(made: Mixture) -> None:
@@ -135,8 +157,7 @@ def test_looking_twice_drops_what_one_look_at_everything_does(made: Mixture, thr
     answers = []
 
     def choose(look: Look) -> Tensor:
-        shares, _ = gate._bounds(look(None), None)
-        answers.append(gating.wanted(shares, None, None, threshold))
+        answers.append(gating.wanted(gate._bounds(look(None), None), threshold))
 
         def noted(tiles: Tensor | None) -> Tensor:
             assert tiles is not None

@@ -7,6 +7,7 @@ import torch
 from mixtures import mixture
 
 from moegs.mixture import Mixture
+from moegs.rasterize import tile_grid
 from moegs.shots import Shot
 from moegs.verification import verify
 
@@ -48,12 +49,12 @@ def test_what_is_dropped_although_it_is_wanted_is_told(
     """A first look that sees nothing of the second expert's gate: it is dropped everywhere."""
     from moegs.router import gating
 
-    def blind(share: torch.Tensor, *rest: object) -> torch.Tensor:
-        live = torch.zeros_like(share, dtype=torch.bool)
+    def blind(gate: gating.Gate, look: object) -> torch.Tensor:
+        live = torch.zeros(2, *tile_grid(88, 56), dtype=torch.bool)
         live[0] = True
         return live
 
-    monkeypatch.setattr(gating, "wanted", blind)
+    monkeypatch.setattr(gating.Gate, "__call__", blind)
     low = replace(shot, skip_below=0.1)
     exact = made.render(shot.camera, shot.t)
     found = verify(made, [low])

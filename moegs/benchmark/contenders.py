@@ -44,7 +44,7 @@ def contenders(mixture: Mixture, view: View, ways: Mapping[str, Frame]) -> Conte
         **stages(layers, view.camera),
         **_afterwards(mixture, layers, view),
         **_passes(mixture, layers, view),
-        **{f"frame:{name}": _seen(way) for name, way in ways.items()},
+        **{f"frame:{name}": pixels_of(way) for name, way in ways.items()},
         "served": lambda: _jpeg(to_pixels(ways["exact"]())),
         **_members(mixture, view),
         **_sleepers(mixture, view),
@@ -63,9 +63,9 @@ def members(mixture: Mixture, view: View) -> dict[str, Frame]:
 
 
 def _members(mixture: Mixture, view: View) -> Named:
-    found: Named = {f"member:{name}": _seen(way) for name, way in members(mixture, view).items()}
+    found: Named = {f"member:{name}": pixels_of(way) for name, way in members(mixture, view).items()}
     for number, name in enumerate(mixture.names if found else ()):
-        found[f"member-live:{name}"] = _seen(frame(alone(mixture, number), view, OPTIONS["culled"]))
+        found[f"member-live:{name}"] = pixels_of(frame(alone(mixture, number), view, OPTIONS["culled"]))
     return found
 
 
@@ -119,7 +119,7 @@ def _projected(one: Mixture, view: View, culled: bool) -> Callable[[], object]:
     def deform_and_project() -> object:
         one.instants.forget()
         with culling(one, culled):
-            layers = [colors_of(layer) for layer in one._layers(view.t)]
+            layers = [colors_of(layer) for layer in one.layers(one.at(view.t), view.t)]
         return rasterize_first(layers, view)
 
     return deform_and_project
@@ -131,7 +131,8 @@ def rasterize_first(layers: list[Layer], view: View) -> object:
     return first()
 
 
-def _seen(way: Frame) -> Callable[[], Pixels]:
+def pixels_of(way: Frame) -> Callable[[], Pixels]:
+    """A frame up to its 8-bit pixels."""
     return lambda: to_pixels(way())
 
 

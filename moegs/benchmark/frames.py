@@ -96,7 +96,7 @@ def layers_at(mixture: Mixture, t: float, culled: bool) -> list[Layer]:
     """The layers of `mixture`, evaluated now."""
     own = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)
     with torch.no_grad(), culling(mixture, culled):
-        return own._layers(t)
+        return own.layers(own.at(t), t)
 
 
 def separate(layers: list[Layer], camera: Camera) -> tuple[Tensor, Tensor]:

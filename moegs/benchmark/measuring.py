@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moegs import metrics
-from moegs.benchmark.contenders import contenders, members
+from moegs.benchmark.contenders import contenders, members, pixels_of
 from moegs.benchmark.frames import OPTIONS, Frame, View, can_be_parted, frame, frames, layers_at
 from moegs.benchmark.ratios import ratios
 from moegs.benchmark.timing import Rounds, Timing, device_name, in_turn, peak_bytes
@@ -16,7 +16,6 @@ from moegs.mixture import Mixture
 from moegs.rasterize import rasterize
 from moegs.rasterize.pairs import count_pairs
 from moegs.verification import psnr
-from moegs.views import to_pixels
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     ways = frames(mixture, view)
     others = {f"against:{name}:{way}": each for name, o in against.items() for way, each in _frames_of(o, view).items()}
-    timed = {**contenders(mixture, view, ways), **{name: _seen(way) for name, way in others.items()}}
+    timed = {**contenders(mixture, view, ways), **{name: pixels_of(way) for name, way in others.items()}}
     stages = in_turn(timed, rounds, mixture.device, on_round)
     peak = peak_bytes(mixture.device)
     shown = {f"frame:{name}": way for name, way in ways.items()} | others
@@ -125,10 +124,6 @@ def _frames_of(mixture: Mixture, view: View) -> dict[str, Frame]:
     """The frames of another mixture that are timed."""
     names = ("culled", "exact", "all") if can_be_parted(mixture) else ("culled", "exact")
     return {name: frame(mixture, view, OPTIONS[name]) for name in names}
-
-
-def _seen(way: Frame) -> Callable[[], object]:
-    return lambda: to_pixels(way())
 
 
 def _quality(picture: Tensor, exact: Tensor, photo: Tensor | None) -> Quality:

@@ -1,6 +1,6 @@
 """moegs export: a checkpoint in fewer bytes, or as PLY files for other programs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,12 +69,16 @@ def export(
     Args:
         path: A trained mixture.
         device: Where to compute.
-        json: Also write what the compact file costs and saves as JSON to this file; - writes JSON alone to standard
-            output.
+        json: Also write what the compact file costs and saves, and what the PLY files hold, as JSON to this file; -
+            writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
     if not small.compact and plys.ply is None:
         raise ValueError("export: nothing to write; give --compact --out FILE, or --ply DIR")
+    if small.out is not None and not small.compact:
+        raise ValueError(
+            "--out: names the compact checkpoint; give --compact too (the folder of PLYs is that of --ply)"
+        )
     refuse_existing(small.out, force, path)
     refuse_existing(json, force, path)
     if small.compact:
@@ -86,14 +90,15 @@ def export(
     if plys.ply is not None and plys.ply.exists():
         raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
     loaded = load(path, device)
+    facts: dict[str, Any] = {}
     if plys.ply is not None:
-        _write_plys(loaded.mixture, plys)
+        facts["ply"] = _write_plys(loaded.mixture, plys)
     if small.compact:
-        facts = _write_compact(loaded, path, small, data)
-        reports.tell(json, facts, lambda console: _print_compact(console, facts))
+        facts |= _write_compact(loaded, path, small, data)
+    reports.tell(json, facts, lambda console: _print(console, facts))
 
 
-def _write_plys(mixture: Mixture, options: PlyOptions) -> None:
+def _write_plys(mixture: Mixture, options: PlyOptions) -> dict[str, Any]:
     assert options.ply is not None
     if options.expert is not None and options.expert not in mixture.names:
         raise ValueError(f"expert '{options.expert}': this checkpoint has {', '.join(mixture.names)}")
@@ -110,7 +115,7 @@ def _write_plys(mixture: Mixture, options: PlyOptions) -> None:
     with progress("frames") as advance:
         counts = write_plys(film, options.ply, lambda done: advance(done, len(frames)))
     of = options.expert or ("the mixture, fused" if mixture.router else mixture.names[0])
-    print(f"{options.ply}: {of}, {len(counts)} frames of up to {max(counts):,} Gaussians")
+    return {"folder": str(options.ply), "of": of, "frames": list(frames), "gaussians": counts}
 
 
 def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data: DataOptions) -> dict[str, Any]:
@@ -127,7 +132,8 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
     with progress("tensors") as advance:
         made = compact.compacted(mixture, aim, compact.moments(rig, COMPARED), advance)
     with progress("pictures") as advance:
-        after = None if scene is None else evaluation.evaluate(made.mixture, scene, on_picture=advance).mixture.psnr
+        found = None if scene is None else evaluation.evaluate(made.mixture, scene, on_picture=advance)
+    after = None if found is None else found.mixture.psnr
     loss = compact.lost(score, made.psnr) if before is None or after is None else before - after
     if loss > options.max_loss:
         raise ValueError(
@@ -145,8 +151,21 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
         "psnr_after": after,
     }
     provenance = {**loaded.provenance, "compact": facts}
-    checkpoint.save(replace(loaded, mixture=made.mixture, provenance=provenance), options.out, made.packing)
+    scores = {} if found is None else asdict(found)  # the full one's are not its own
+    checkpoint.save(
+        replace(loaded, mixture=made.mixture, scores=scores, provenance=provenance), options.out, made.packing
+    )
     return {**facts, "file": str(options.out), "bytes": options.out.stat().st_size, "bits": reports.bits(made.packing)}
+
+
+def _print(console: Console, facts: dict[str, Any]) -> None:
+    if "ply" in facts:
+        ply = facts["ply"]
+        counts = ply["gaussians"]
+        line = f"{ply['folder']}: {ply['of']}, {len(counts)} frames of up to {max(counts):,} Gaussians"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if "file" in facts:
+        _print_compact(console, facts)
 
 
 def _print_compact(console: Console, facts: dict[str, Any]) -> None:

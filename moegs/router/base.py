@@ -86,6 +86,11 @@ class Router(nn.Module, ABC):
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N C"]:
         """The channels to splat with the Gaussians of expert number `expert` at time `t`; C may be 0."""
 
+    def trust(self, expert: int, gaussians: Gaussians) -> Float[Tensor, " N"] | None:
+        """What it multiplies the opacity of each Gaussian of expert number `expert` by, in [0, 1], where the mixture is
+        one scene made of all Gaussians; None for a router that judges pixels."""
+        return None
+
     @abstractmethod
     def judge(self, seen: Seen) -> Verdict:
         """What it says of the experts from one camera at one time."""

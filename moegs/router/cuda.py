@@ -6,6 +6,7 @@ from torch import Tensor
 from moegs.cameras import Camera
 from moegs.rasterize.cuda.native import kernels
 from moegs.rasterize.cuda.pictures import lens
+from moegs.router.gates import MuteRule
 
 
 def logits(
@@ -24,8 +25,10 @@ def decide(
     logits: Float[Tensor, "E h w"],
     temperature: float,
     active: Bool[Tensor, " E"] | None,
-    renormalize: bool,
+    rule: MuteRule,
     skip_below: float,
 ) -> Bool[Tensor, "E Y X"]:
     """Which tiles are drawn, as `moegs.router.gating.Gate` defines it, from the samples' logits."""
-    return kernels().decide(logits.contiguous(), active, temperature, skip_below, renormalize)
+    return kernels().decide(
+        logits.contiguous(), active, temperature, skip_below, rule == "renormalize", rule == "reroute"
+    )

@@ -2,7 +2,8 @@
 
 A first look samples the router's weights, one pixel of every 4x4; the largest gate among the samples of a tile and of
 the tiles around it bounds the gate in it. What is dropped is renormalised away, so with exact bounds no pixel changes
-by more than (E - 1) x threshold x the largest difference between the experts' colours there.
+by more than (E - 1) x threshold x the largest difference between the experts' colours there; black is one of them
+where the rule `keep` leaves it.
 """
 
 from dataclasses import dataclass
@@ -48,9 +49,9 @@ class Gate:
             from moegs.router import cuda
 
             logits = self._logits(look(None))
-            return cuda.decide(logits, self.temperature, self.active, self.rule == "renormalize", self.skip_below)
+            return cuda.decide(logits, self.temperature, self.active, self.rule, self.skip_below)
         few = one_in_nine(*tile_grid(self.camera.width, self.camera.height))
-        shares, _ = self._bounds(look(few), few)
+        shares = self._bounds(look(few), few)
         undecided = shares < self.skip_below
         deciding = _spread(undecided.any(0, keepdim=True).float())[0] > 0
         if undecided.float().mean() <= LOOK_COST * deciding.float().mean():
@@ -58,42 +59,36 @@ class Gate:
         return self._wanted(look(deciding), deciding) | ~undecided.any(0)
 
     def _wanted(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Bool[Tensor, "E Y X"]:
-        shares, logits = self._bounds(look, seen)
-        return wanted(shares, None if self.active is None else logits, self.active, self.skip_below)
+        return wanted(self._bounds(look, seen), self.skip_below)
 
     def _logits(self, look: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
         return self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
 
-    def _bounds(
-        self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None
-    ) -> tuple[Float[Tensor, "E Y X"], Float[Tensor, "E Y X"]]:
-        """The largest gate and logit of every expert among the samples of each tile and of those around it, as far as
+    def _bounds(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Float[Tensor, "E Y X"]:
+        """The largest of what every expert `matters` among the samples of each tile and of those around it, as far as
         they were `seen`."""
-        logits = self._logits(look)
-        share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
-        shares, largest = (max_pool2d(each[None], TILE // SAMPLE)[0] for each in (share, logits))
-        if seen is not None:
-            shares, largest = (each.masked_fill(~seen, -torch.inf) for each in (shares, largest))
-        return _spread(shares), _spread(largest)
+        samples = matters(self._logits(look), self.temperature, self.active, self.rule)
+        shares = max_pool2d(samples[None], TILE // SAMPLE)[0]
+        return _spread(shares if seen is None else shares.masked_fill(~seen, -torch.inf))
 
 
-def wanted(
-    bounds: Float[Tensor, "E Y X"],
-    logits: Float[Tensor, "E Y X"] | None,
-    active: Bool[Tensor, " E"] | None,
-    skip_below: float,
-) -> Bool[Tensor, "E Y X"]:
-    """Tiles where the gate's bound is at least `skip_below`, and of each tile the expert with the largest bound.
+def matters(
+    logits: Float[Tensor, "E H W"], temperature: float, active: Bool[Tensor, " E"] | None, rule: MuteRule
+) -> Float[Tensor, "E H W"]:
+    """How much of a pixel goes another way without an expert, at most: its gate.
 
-    And of those that are `active`, where not all are, the one with the largest logit: the rule `reroute` gives it what
-    the muted ones had.
+    Muted ones matter too unless the rule is `renormalize`: `keep` and `reroute` share among all. Under `reroute`, what
+    they have goes to the live expert that is best at that pixel, so it matters as much as all of them and itself.
     """
-    live = bounds >= skip_below
-    live = live.scatter(0, bounds.argmax(0, keepdim=True), True)
-    if active is not None and logits is not None and bool(active.any()):
-        best = logits.masked_fill(~active[:, None, None], -torch.inf).argmax(0, keepdim=True)
-        live = live.scatter(0, best, True)
-    return live
+    if rule == "renormalize":
+        return gates(logits, temperature, active)
+    shares = gates(logits, temperature)
+    return shares if rule == "keep" else shares.maximum(gates(logits, temperature, active, rule))
+
+
+def wanted(bounds: Float[Tensor, "E Y X"], skip_below: float) -> Bool[Tensor, "E Y X"]:
+    """Tiles where the gate's bound is at least `skip_below`, and of each tile the expert with the largest bound."""
+    return (bounds >= skip_below).scatter(0, bounds.argmax(0, keepdim=True), True)
 
 
 def one_in_nine(rows: int, columns: int) -> Bool[Tensor, "Y X"]:

@@ -68,6 +68,10 @@ class VolumeRouter(Router):
         """No channels: the experts' own pictures are not weighed."""
         return gaussians.means[:, :0]
 
+    def trust(self, expert: int, gaussians: Gaussians) -> Float[Tensor, " N"]:
+        weights = self.static[expert][:, 0]
+        return (weights if gaussians.rows is None else weights[gaussians.rows]).sigmoid()
+
     def judge(self, seen: Seen) -> Verdict:
         """The one scene, and how much of each pixel every expert adds to it."""
         everyone = range(len(seen.layers))
@@ -82,10 +86,10 @@ class VolumeRouter(Router):
         parts = []
         for expert, layer in zip(members, layers, strict=True):
             gaussians = layer.gaussians
-            weights = self.static[expert][:, 0]
             depths = (gaussians.means * camera.forward).sum(1) + camera.viewmat[2, 3]
-            weights = weights if gaussians.rows is None else weights[gaussians.rows]
-            shown = gaussians.opacities * weights.sigmoid() * ((depths >= layer.near) & (depths <= layer.far))
+            shown = (
+                gaussians.opacities * self.trust(expert, gaussians) * ((depths >= layer.near) & (depths <= layer.far))
+            )
             sh = pad(gaussians.sh, (0, 0, 0, bases - gaussians.sh.shape[1]))
             parts.append(replace(gaussians, opacities=shown, sh=sh))
         owner = torch.cat([torch.full((len(part),), e) for e, part in zip(members, parts, strict=True)])

@@ -3,6 +3,9 @@
 #include <c10/cuda/CUDAStream.h>
 #include <torch/extension.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "frame.h"
 
 namespace {
@@ -124,14 +127,15 @@ std::vector<Tensor> composite_pictures(Prepared &prepared, const Tensor &backgro
 }
 
 // Which tiles of each expert are drawn, after a first look at all of them.
-Tensor decide_tiles(const Tensor &logits, const c10::optional<Tensor> &active, double temperature, double skip_below, bool renormalize) {
+Tensor decide_tiles(const Tensor &logits, const c10::optional<Tensor> &active, double temperature, double skip_below, bool renormalize, bool reroute) {
     c10::cuda::CUDAGuard guard(logits.device());
     int64_t side = TILE / SAMPLE, experts = logits.size(0), rows = logits.size(1) / side, columns = logits.size(2) / side;
     Tensor live = torch::empty({experts, rows, columns}, logits.options().dtype(torch::kBool));
-    Tensor scratch = torch::empty({2, experts, rows, columns}, logits.options());
-    decide({floats(logits), {(int)experts, (int)columns, (int)rows}, (float)temperature, (float)skip_below,
-            active ? active->data_ptr<bool>() : nullptr, renormalize && active, live.data_ptr<bool>()},
-           scratch[0].data_ptr<float>(), scratch[1].data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
+    Tensor scratch = torch::empty({experts, rows, columns}, logits.options());
+    float warmth = std::max((float)temperature, std::numeric_limits<float>::min());  // 0 would divide 0 by 0
+    decide({floats(logits), {(int)experts, (int)columns, (int)rows}, warmth, (float)skip_below,
+            active ? active->data_ptr<bool>() : nullptr, renormalize && active, reroute && active, live.data_ptr<bool>()},
+           scratch.data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
     C10_CUDA_CHECK(cudaGetLastError());
     return live;
 }

@@ -11,54 +11,58 @@ __device__ float largest_of_tile(float value) {
     return value;
 }
 
-// The largest gate and the largest logit among the samples of each tile: a lane for each sample.
-__global__ void __launch_bounds__(THREADS) bound_kernel(Gating gating, float *gates, float *logits) {
+// The largest of what each expert matters, as moegs.router.gating.matters has it, among the samples of each tile: a lane
+// for each sample.
+__global__ void __launch_bounds__(THREADS) bound_kernel(Gating gating, float *gates) {
     int number = blockIdx.x * blockDim.x + threadIdx.x, tiles = gating.grid.rows * gating.grid.columns;
     int tile = min(number / SAMPLES, tiles - 1), lane = number % SAMPLES;  // those beyond the last keep it company
     int columns = gating.grid.columns * SIDE, samples = tiles * SAMPLES;
     int place = (tile / gating.grid.columns * SIDE + lane / SIDE) * columns + tile % gating.grid.columns * SIDE + lane % SIDE;
     auto counts = [&](int e) { return !gating.renormalize || gating.active[e]; };
-    float top = -INFINITY, sum = 0;
+    auto logit = [&](int e) { return gating.logits[(size_t)e * samples + place]; };
+    float top = -INFINITY, sum = 0, muted = 0;
     for (int e = 0; e < gating.grid.experts; ++e) {
-        if (counts(e)) top = fmaxf(top, gating.logits[(size_t)e * samples + place]);
+        if (counts(e)) top = fmaxf(top, logit(e));
+    }
+    int best = -1;  // of the live ones, where it gets what the muted ones have
+    for (int e = 0; e < gating.grid.experts; ++e) {
+        if (!counts(e)) continue;
+        float share = expf((logit(e) - top) / gating.temperature);
+        sum += share;
+        if (!gating.reroute) continue;
+        if (!gating.active[e]) muted += share;
+        else if (best < 0 || logit(e) > logit(best)) best = e;
     }
     for (int e = 0; e < gating.grid.experts; ++e) {
-        if (counts(e)) sum += expf((gating.logits[(size_t)e * samples + place] - top) / gating.temperature);
-    }
-    for (int e = 0; e < gating.grid.experts; ++e) {
-        float logit = gating.logits[(size_t)e * samples + place];
-        float gate = counts(e) ? expf((logit - top) / gating.temperature) / sum : 0;
-        gate = largest_of_tile(gate), logit = largest_of_tile(logit);
-        if (lane == 0 && number < samples) gates[e * tiles + tile] = gate, logits[e * tiles + tile] = logit;
+        float share = counts(e) ? expf((logit(e) - top) / gating.temperature) : 0;
+        float gate = largest_of_tile(counts(e) ? (e == best ? share + muted : share) / sum : 0);
+        if (lane == 0 && number < samples) gates[e * tiles + tile] = gate;
     }
 }
 
 // As moegs.router.gating.wanted has it, with the largest of the tile and of those around it.
-__global__ void wanted_kernel(Gating gating, const float *gates, const float *logits) {
+__global__ void wanted_kernel(Gating gating, const float *gates) {
     int tile = blockIdx.x * blockDim.x + threadIdx.x, tiles = gating.grid.rows * gating.grid.columns;
     if (tile >= tiles) return;
-    int row = tile / gating.grid.columns, column = tile % gating.grid.columns, first = 0, best = -1;
-    float most = -1, highest = -INFINITY;
+    int row = tile / gating.grid.columns, column = tile % gating.grid.columns, first = 0;
+    float most = -1;
     for (int e = 0; e < gating.grid.experts; ++e) {
-        float gate = 0, logit = -INFINITY;
+        float gate = 0;
         for (int y = max(row - 1, 0); y <= min(row + 1, gating.grid.rows - 1); ++y) {
             for (int x = max(column - 1, 0); x <= min(column + 1, gating.grid.columns - 1); ++x) {
-                int near = e * tiles + y * gating.grid.columns + x;
-                gate = fmaxf(gate, gates[near]), logit = fmaxf(logit, logits[near]);
+                gate = fmaxf(gate, gates[e * tiles + y * gating.grid.columns + x]);
             }
         }
         if (gate > most) most = gate, first = e;
-        if (gating.active && gating.active[e] && (best < 0 || logit > highest)) highest = logit, best = e;
         gating.live[e * tiles + tile] = gate >= gating.skip_below;
     }
     gating.live[first * tiles + tile] = true;
-    if (best >= 0) gating.live[best * tiles + tile] = true;
 }
 
 }  // namespace
 
-void decide(const Gating &gating, float *gates, float *logits, cudaStream_t stream) {
+void decide(const Gating &gating, float *gates, cudaStream_t stream) {
     int tiles = gating.grid.rows * gating.grid.columns;
-    bound_kernel<<<(tiles * SAMPLES + THREADS - 1) / THREADS, THREADS, 0, stream>>>(gating, gates, logits);
-    wanted_kernel<<<(tiles + THREADS - 1) / THREADS, THREADS, 0, stream>>>(gating, gates, logits);
+    bound_kernel<<<(tiles * SAMPLES + THREADS - 1) / THREADS, THREADS, 0, stream>>>(gating, gates);
+    wanted_kernel<<<(tiles + THREADS - 1) / THREADS, THREADS, 0, stream>>>(gating, gates);
 }

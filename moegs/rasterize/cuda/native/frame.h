@@ -72,6 +72,7 @@ struct Gating {
     float temperature, skip_below;
     const bool *active;          // which experts are live; nullptr: all
     bool renormalize;            // whether the live ones alone share; only with `active`
+    bool reroute;                // whether the best live one of a pixel has the muted ones' shares; only with `active`
     bool *live;                  // E Y X: which tiles are drawn
 };
 
@@ -93,8 +94,8 @@ void list_by_tile(const Splats &, const Grid &, int count, const int *order, con
 void composite(const Splats &, const Grid &, const Lists &, const Pictures &, cudaStream_t);
 // The features alone, at the middle of every square of samples, tiles x samples: E h w C.
 void sample(const Splats &, const Grid &, const Lists &, const float *backgrounds, int channels, float *features, cudaStream_t);
-// Which tiles are drawn; `gates` and `logits` are scratch, E Y X each.
-void decide(const Gating &, float *gates, float *logits, cudaStream_t);
+// Which tiles are drawn; `gates` is scratch, E Y X.
+void decide(const Gating &, float *gates, cudaStream_t);
 void blend(const Mixed &, cudaStream_t);
 // Colours in [0, 1] to bytes, clamped and rounded.
 void quantize(const float *colors, int count, uint8_t *bytes, cudaStream_t);
