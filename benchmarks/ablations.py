@@ -2,7 +2,8 @@
 
 Single experts at 160x120 with one part switched off, against all parts on, for 1500 steps and two seeds, on the room of
 the tests and on the scenes given by --data (any format that moegs reads; --format names it). Two runs at a time, one
-thread each. A finished run is a line of JSON in --out; run again to go on where it was stopped, or to see the table.
+thread each. A finished run is a line of JSON in --out; run again to go on where it was stopped, or to see the table of
+docs/results.md. Scenes are told apart by the names of their folders.
 --only picks kinds or "kind/part" rows, --steps shortens a trial.
 """
 
@@ -81,7 +82,7 @@ class Row:
     @property
     def key(self) -> tuple[str, str, str, int, int]:
         """What tells a finished run."""
-        return str(self.scene.resolve()), self.kind, self.part, self.seed, self.steps
+        return self.scene.name, self.kind, self.part, self.seed, self.steps
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", default=[], help="one more scene; may be repeated")
     parser.add_argument("--format", default="n3v", help="of the scenes given by --data")
-    parser.add_argument("--out", type=Path, default=HERE / "out" / "ablations.jsonl")
+    parser.add_argument("--out", type=Path, default=HERE / "ablations.jsonl")
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND[/PART]", help="rows to run; all by default")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1500)

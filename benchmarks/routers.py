@@ -32,7 +32,7 @@ from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
 from moegs.router import AnyRouterConfig, PixelConfig, VolumeAwareConfig, VolumeConfig, gates
 from moegs.training.loop import Plan, make_optimizer, run
-from moegs.training.pictures import ExpertPictures, PictureCache
+from moegs.training.pictures import KeptPictures, PictureCache
 from moegs.training.progress import show
 from moegs.training.routing import Annealing, RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
@@ -90,7 +90,7 @@ def psnrs(mixture: Mixture, scene: Scene, camera: int) -> dict[str, float]:
 def train_all(found: Mixture, scene: Scene, options: argparse.Namespace) -> None:
     """Trains what FOLDER/routers.jsonl lacks, one line each."""
     table = options.out / "routers.jsonl"
-    pictures = ExpertPictures(PictureCache())
+    pictures = KeptPictures(PictureCache())
     validation = scene.rig.train[0]
     for name, training in contenders(options.steps).items():
         key = {"router": name, "steps": options.steps, "seed": options.seed}

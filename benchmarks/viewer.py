@@ -1,6 +1,8 @@
 """How fast the viewer is: start-up, pictures per second while orbiting, and videos against rendering alone.
 
-    python benchmarks/viewer.py [CKPT] [--seconds 8] [--size 640 360]
+    python benchmarks/viewer.py [CKPT] [--seconds 8] [--size 640 360] [--compare B]
+
+With --compare it orbits around two pictures at once as well, and drags the divider between them.
 
 The tab is the tests' own: it speaks the page's protocol and answers at once, so that what is measured is the server.
 """
@@ -30,10 +32,12 @@ from moegs.tours import Tour  # noqa: E402
 
 
 @contextmanager
-def serving(path: Path, cache: str | None) -> Iterator[int]:
-    """The port of a fresh viewer process; `cache`: numba's folder for compiled kernels."""
+def serving(path: Path, cache: str | None = None, beside: str | None = None) -> Iterator[int]:
+    """The port of a fresh viewer process; `cache`: numba's folder for compiled kernels; `beside`: for --compare."""
+    compare = [] if beside is None else ["--compare", beside]
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "viewer", str(path), "--port", "0"], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-u", "-m", "viewer", str(path), "--port", "0", *compare],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE,
         env=os.environ if cache is None else {**os.environ, "NUMBA_CACHE_DIR": cache},
     )  # fmt: skip
     assert process.stdout is not None
@@ -57,10 +61,10 @@ def start_up(path: Path, size: tuple[int, int]) -> None:
                 print(f"start, {name} kernels: page {answered:.1f} s, first picture {time.monotonic() - begun:.1f} s")
 
 
-def orbit(path: Path, size: tuple[int, int], seconds: float) -> None:
+def orbit(path: Path, size: tuple[int, int], seconds: float, beside: str | None = None) -> None:
     """Pictures per second while the camera moves 50 times a second, and how soon it is sharp afterwards."""
-    with serving(path, None) as port, BrowserTab(port, *size) as tab:
-        tab.next_picture()
+    with serving(path, beside=beside) as port, BrowserTab(port, *size) as tab:
+        tab.wait(lambda: tab.html("statistics"), 300)  # until then it gets pictures that say what is waited for
         center, start = tab.look_at.copy(), tab.position - tab.look_at
         arrivals, sizes, seen = [], [], len(tab.pictures)
         begun = time.monotonic()
@@ -77,10 +81,23 @@ def orbit(path: Path, size: tuple[int, int], seconds: float) -> None:
         tab.wait(lambda: tab.pictures[-1].shape[1] == size[0] and "still" in tab.html("statistics"))
         sharp = time.monotonic() - stopped
     gaps = np.diff(arrivals)
+    what = "orbit" if beside is None else f"orbit beside {beside}"
     print(
-        f"orbit, canvas {size[0]}x{size[1]}: {1 / np.median(gaps):.1f} pictures/s in the median, slowest twentieth "
+        f"{what}, canvas {size[0]}x{size[1]}: {1 / np.median(gaps):.1f} pictures/s in the median, slowest twentieth "
         f"{1 / np.quantile(gaps, 0.95):.1f}, mostly {statistics.mode(sizes)}; sharp {sharp:.2f} s after the last move"
     )
+
+
+def drag(path: Path, size: tuple[int, int], seconds: float, beside: str) -> None:
+    """Pictures per second while the divider of a wipe moves 50 times a second."""
+    with serving(path, beside=beside) as port, BrowserTab(port, *size) as tab:
+        tab.wait(lambda: tab.html("statistics"), 300)  # until then it gets pictures that say what is waited for
+        seen, begun = len(tab.pictures), time.monotonic()
+        for number in range(round(50 * seconds)):
+            tab.set("Divider", abs(number % 198 - 99))
+            time.sleep(0.02)
+        rate = (len(tab.pictures) - seen) / (time.monotonic() - begun)
+    print(f"divider, canvas {size[0]}x{size[1]}: {rate:.1f} pictures/s, all sharp")
 
 
 def video(path: Path, size: tuple[int, int]) -> None:
@@ -109,12 +126,18 @@ def video(path: Path, size: tuple[int, int]) -> None:
 
 
 def main(
-    path: tyro.conf.Positional[Path | None] = None, seconds: float = 8, size: tuple[int, int] = (640, 360)
+    path: tyro.conf.Positional[Path | None] = None,
+    seconds: float = 8,
+    size: tuple[int, int] = (640, 360),
+    compare: str | None = None,
 ) -> None:
     """Measures the viewer on a checkpoint, the bundled demo when left out."""
     path = (path or demo.path()).resolve()
     start_up(path, size)
     orbit(path, size, seconds)
+    if compare is not None:
+        orbit(path, size, seconds, compare)
+        drag(path, size, seconds, compare)
     video(path, size)
 
 

@@ -16,13 +16,17 @@ from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
-from moegs.files import replacing
+from moegs.files import save_tensors
 from moegs.mixture import Mixture
+from moegs.quantisation import Packing, Scheme, packed, unpacked
 from moegs.router import AnyRouterConfig, Router
 from moegs.timeline import Timeline
 
 FORMAT = "moegs"
-VERSION = 2
+VERSION = 3
+"""The newest that is read. What is not compact is written as version 2, which older ones read too."""
+COMPACT = 3
+"""From this version on, tensors may be quantised."""
 RIGID = 1e-3
 """How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
 
@@ -47,25 +51,30 @@ class Checkpoint:
     """How much each Gaussian matters to the mixture, by each criterion of `pruning` that was asked for."""
 
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes `checkpoint` to `path`, whole or not at all."""
+def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> None:
+    """Writes `checkpoint` to `path`, whole or not at all; with `packing` in fewer bits, importance in half as many."""
     mixture = checkpoint.mixture
+    schemes = Packing() if packing is None else packing
     contents = {
         "format": FORMAT,
-        "version": VERSION,
-        "experts": [_pack_expert(name, expert) for name, expert in zip(mixture.names, mixture.members, strict=True)],
+        "version": COMPACT - 1 if packing is None else COMPACT,
+        "experts": [
+            _pack_expert(name, expert, schemes.experts.get(name, {}))
+            for name, expert in zip(mixture.names, mixture.members, strict=True)
+        ],
         "router": mixture.router
-        and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router)},
+        and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router, schemes.router)},
         "scene": _pack_rig(mixture.rig),
         "scores": checkpoint.scores,
         "importance": {
-            criterion: {name: values.detach().cpu().contiguous() for name, values in found.items()}
+            criterion: {
+                name: _stored(values, "full" if packing is None else "bfloat") for name, values in found.items()
+            }
             for criterion, found in checkpoint.importance.items()
         },
         "provenance": checkpoint.provenance,
     }
-    with replacing(path) as temporary:
-        torch.save(contents, temporary)
+    save_tensors(contents, path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -77,6 +86,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """
     contents = _read(path)
     try:
+        if contents["version"] >= COMPACT:
+            contents |= {key: unpacked(contents[key]) for key in ("experts", "router", "importance")}
         rig = _unpack_rig(contents["scene"], f"{path}: scene")
         names = [str(entry["name"]) for entry in contents["experts"]]
         experts = [_unpack_expert(entry, f"{path}: expert '{entry['name']}'") for entry in contents["experts"]]
@@ -139,13 +150,13 @@ def _read(path: Path) -> dict[str, Any]:
     return contents
 
 
-def _pack_expert(name: str, expert: Expert) -> dict[str, Any]:
+def _pack_expert(name: str, expert: Expert, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
     return {
         "kind": expert.config.kind,
         "name": name,
         "config": config.dump(expert.config),
         "step": expert.step,
-        "tensors": _tensors(expert),
+        "tensors": _tensors(expert, schemes),
     }
 
 
@@ -173,8 +184,12 @@ def _unpack_router(entry: Mapping[str, Any], version: int, where: str) -> Router
     return router
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+def _tensors(module: nn.Module, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
+    return {name: _stored(tensor, schemes.get(name, "full")) for name, tensor in module.state_dict().items()}
+
+
+def _stored(tensor: Tensor, scheme: Scheme) -> Any:
+    return packed(tensor.detach().cpu().contiguous(), scheme)
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return _build_union(arguments, value, where)
     if origin is Literal:
         if value not in arguments:
-            raise ConfigError(f"{where}: got {value!r}, expected {_one_of(arguments)}{_nearest(value, arguments)}")
+            raise ConfigError(f"{where}: got {value!r}, expected {_one_of(arguments)}{_meant(value, arguments)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
@@ -81,6 +82,15 @@ def dump(config: Any) -> Any:
     if isinstance(config, dict):
         return {key: dump(entry) for key, entry in config.items()}
     return str(config) if isinstance(config, Path) else config
+
+
+def check_range(config: Any, low: float, high: float, *names: str) -> None:
+    """Raises ValueError where a field of `config` among `names` is neither None nor a number from `low` to `high`."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:  # NaN is not
+            wanted = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+            raise ValueError(f"{name}: got {value}, expected {wanted}")
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
@@ -118,7 +128,7 @@ def _build_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
         name = value.get("kind") if isinstance(value, dict) else None
         if not isinstance(name, str) or name not in kinds:
             raise ConfigError(
-                f"{where}.kind: got {name!r}, expected {_one_of(tuple(kinds))}{_nearest(name, tuple(kinds))}"
+                f"{where}.kind: got {name!r}, expected {_one_of(tuple(kinds))}{_meant(name, tuple(kinds))}"
             )
         return build(kinds[name], value, where)
     for option in options:
@@ -178,5 +188,9 @@ def _one_of(names: tuple[Any, ...]) -> str:
 
 
 def _nearest(name: Any, known: tuple[Any, ...]) -> str:
+    return _meant(name, known) or f"; known: {', '.join(str(k) for k in known)}"
+
+
+def _meant(name: Any, known: tuple[Any, ...]) -> str:
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(str(k) for k in known)}"
+    return f", did you mean '{near[0]}'?" if near else ""

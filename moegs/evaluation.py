@@ -138,7 +138,7 @@ def measure(
     with ExitStack() as kept:
         for each in (mixture, *rivals.values()):
             kept.enter_context(each.instants.within(0))
-        for number, frame in pairs:
+        for number, frame in scene.in_turn(pairs):
             camera, t = rig.cameras[number], rig.timeline.t(frame)
             photo = scene.photo(number, frame, mixture.device)
             with torch.no_grad():
@@ -233,7 +233,8 @@ def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> 
     if clashes := [name for name in mixture.names if name in taken]:
         raise ValueError(f"evaluation: an expert is called '{clashes[0]}', as a score is; give it another name")
     if not (mixture.rig.train if split == "train" else mixture.rig.test):
-        raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera")
+        other = "test" if split == "train" else "train"
+        raise ValueError(f"evaluation: the {split} split of the checkpoint has no camera; score the {other} split")
     check_data(mixture, scene)
 
 

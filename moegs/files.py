@@ -1,9 +1,11 @@
 """Files that are whole or not there, and what is told of those that cannot be read."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NAME_KEPT = 40
 """Letters of a file's name in that of its temporary file, which may be as long as any on disk."""
@@ -32,6 +34,43 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, place)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room there"
+        ) from None
+
+
+def save_tensors(contents: Mapping[str, Any], path: Path) -> None:
+    """Writes `contents` as torch does, whole or not at all. Raises ValueError in one line as `replacing` does."""
+    import torch  # here: not everyone who replaces a file waits for it
+
+    with replacing(path) as temporary:
+        try:
+            with temporary.open("wb") as file:  # given the path itself, torch would not say what the system refused
+                torch.save(contents, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its name when the block ends well; else it is gone, and all in it.
+
+    Raises ValueError when `path` is there already, its folder cannot be made or written, or the disk is full.
+    """
+    if os.path.lexists(path):
+        raise ValueError(f"{path}: exists already; choose another name for the folder")
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{place.name[:NAME_KEPT]}.{os.getpid()}.part")
+    try:
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            os.rename(temporary, place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise ValueError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room there"

@@ -16,13 +16,21 @@ HEAT = "viridis"
 """Matplotlib's name of the colour map of gates and entropy."""
 DEPTH = "turbo"
 """Likewise of depth."""
+ERROR, SIGNED = "inferno", "RdBu_r"
+"""Likewise of how far two pictures are apart, and of which of the two has more."""
 
 LETTERS = 42
-"""How many times the height of a letter the picture is high."""
+"""How many times the height of a letter the picture is high, or would be where it is narrow."""
+NARROW = 0.75
+"""Of the width: no picture counts as higher."""
 SMALLEST_LETTER = 9
 """Pixels."""
 SMALLEST_WITH_STRIP = 120
 """Pixels: a lower picture has no room to spare for a flat legend, which then covers some of it."""
+
+
+Corner = Literal["top", "bottom", "top-right", "bottom-right"]
+"""Of a picture; without a word on it, the left one."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +56,22 @@ class Legend:
     flat: bool = False
     """One line along the whole edge of the picture: a mosaic leaves it a strip of its own."""
 
-    def burn(
-        self, picture: UInt8[np.ndarray, "H W 3"], corner: Literal["top", "bottom"] = "bottom"
-    ) -> UInt8[np.ndarray, "H W 3"]:
-        """A copy of `picture` with the legend in its upper or lower left corner, sized to the picture."""
+    def burn(self, picture: UInt8[np.ndarray, "H W 3"], corner: Corner = "bottom") -> UInt8[np.ndarray, "H W 3"]:
+        """A copy of `picture` with the legend in one of its corners, sized to the picture."""
         height, width = picture.shape[:2]
-        plate = (_flat_plate if self.flat else _plate)(self, _letter(height), width)[:height, :width]
+        plate = (_flat_plate if self.flat else _plate)(self, _letter(width, height), width)[:height, :width]
         h, w = plate.shape[:2]
         burnt = picture.copy()
-        place = burnt[:h, :w] if corner == "top" else burnt[height - h :, :w]
+        top, left = 0 if corner.startswith("top") else height - h, width - w if corner.endswith("right") else 0
+        place = burnt[top : top + h, left : left + w]
         opacity = plate[..., 3:].astype(np.float32) / 255
         place[:] = (place * (1 - opacity) + plate[..., :3] * opacity + 0.5).astype(np.uint8)
         return burnt
 
 
-def strip(height: int) -> int:
-    """How many rows a flat legend takes of a picture of `height`; 0 where it is too small to leave it any."""
-    return 0 if height < SMALLEST_WITH_STRIP else 2 * _letter(height)
+def strip(width: int, height: int) -> int:
+    """How many rows a flat legend takes of a picture of this size; 0 where it is too low to leave it any."""
+    return 0 if height < SMALLEST_WITH_STRIP else 2 * _letter(width, height)
 
 
 def expert_color(number: int) -> tuple[int, int, int]:
@@ -78,8 +85,8 @@ def colorize(values: Float[np.ndarray, "H W"], colormap: str) -> UInt8[np.ndarra
     return _colors(colormap)[steps]
 
 
-def _letter(height: int) -> int:
-    return max(SMALLEST_LETTER, round(height / LETTERS))
+def _letter(width: int, height: int) -> int:
+    return max(SMALLEST_LETTER, round(min(height, NARROW * width) / LETTERS))
 
 
 @lru_cache

@@ -15,6 +15,7 @@ from rich.table import Table
 from moegs import checkpoint, config, evaluation, views
 from moegs.files import replacing
 from moegs.mixture import Mixture
+from moegs.quantisation import Packing
 
 
 def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], None]) -> None:
@@ -130,6 +131,12 @@ def two_columns(rows: dict[str, Any]) -> Table:
     return table
 
 
+def bits(packing: Packing) -> dict[str, dict[str, str]]:
+    """For each expert, and for the router, how each of its tensors is stored; what is not told is as it was."""
+    parts = {**packing.experts, **({"router": packing.router} if packing.router else {})}
+    return {name: dict(schemes) for name, schemes in parts.items()}
+
+
 def score_facts(
     mixture: Mixture, scores: evaluation.Scores, rows: Sequence[evaluation.PictureScores]
 ) -> dict[str, Any]:
@@ -169,6 +176,20 @@ def score_table(scores: evaluation.Scores) -> Table:
     for name in evaluation.BESIDES:
         table.add_row(name, *_numbers(getattr(scores, name)), "")
     return table
+
+
+def print_distilled(console: Console, facts: dict[str, Any]) -> None:
+    """What an expert became that learned from its mixture, beside what it is measured against."""
+    table = Table(title=escape(f"{facts['expert']}, test split"))
+    for column in ("", "PSNR dB", "SSIM", "LPIPS", "against it before"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, score in facts["scores"].items():
+        gain = score["psnr"] - facts["scores"][facts["expert"]]["psnr"]
+        table.add_row(escape(name), *_numbers(evaluation.Score(**score)), f"{gain:+.2f} dB")
+    if facts["scores"]:
+        console.print(table)
+    for place in facts["files"]:
+        console.print(escape(place), highlight=False, soft_wrap=True)
 
 
 def expert_table(scores: evaluation.Scores) -> Table:

@@ -1,8 +1,8 @@
 """Shots: all that decides a picture, to and from JSON; and a film's, one after the other."""
 
 import json
-from dataclasses import dataclass, replace
-from typing import Any, get_type_hints
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 
@@ -15,13 +15,50 @@ from moegs.tours import Tour
 MAX_PIXELS = 2**26
 """Of one picture, 8192 x 8192: with all that belongs to a pixel, more would hardly fit any memory."""
 
+Mode = Literal["wipe", "side", "diff"]
+Gain = Literal[1, 2, 4, 8, 16, 32]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a second picture, B, of the same camera and instant stands beside the first, A."""
+
+    other: str = ""
+    """What B is, as `moegs.variants` reads it: expert:NAME, kept:SHARE or a checkpoint file."""
+    mode: Mode = "wipe"
+    """One over the other up to a divider; both whole, side by side; or where they differ."""
+    position: float = 0.5
+    """Of a wipe's divider: the share of the picture that is A's, from its left edge."""
+    horizontal: bool = False
+    """Whether the divider lies, and A is above B."""
+    gain: Gain = 1
+    """How many times a difference is amplified."""
+    signed: bool = False
+    """Whether a difference tells which of the two has more."""
+    swapped: bool = False
+    """Whether both change places, and names."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.position <= 1:
+            raise ValueError(f"position: got {self.position:g}, expected a share of the picture, 0 to 1")
+        for name, known in (("mode", get_args(Mode)), ("gain", get_args(Gain))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected {' or '.join(map(str, known))}")
+
+    @property
+    def panes(self) -> tuple[int, int]:
+        """Of how many whole pictures it is made, across and down."""
+        if self.mode != "side":
+            return 1, 1
+        return (1, 2) if self.horizontal else (2, 1)
+
 
 @dataclass(frozen=True)
 class Shot:
     """All that decides a picture of a mixture: the browser's controls and the command line's flags both make one."""
 
     camera: Camera
-    """Its size is the picture's size."""
+    """Its size is the picture's size; side by side, that of each of the two."""
     t: float
     view: str = "rgb"
     active: tuple[bool, ...] | None = None
@@ -31,15 +68,25 @@ class Shot:
     """None for the router's own."""
     skip_below: float = 0.0
     """Tile gating: an expert is left out in tiles where its gate is estimated below this; 0 is exact."""
+    kept: float = 1.0
+    """The share of the Gaussians that is left, the least important ones being left out."""
+    comparison: Comparison | None = None
+    """None for one picture alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.skip_below < 1:
             raise ValueError(f"skip_below: got {self.skip_below}, expected a share of the gate in [0, 1)")
-        if self.camera.width * self.camera.height > MAX_PIXELS:
-            raise ValueError(
-                f"size: a picture of {self.camera.width}x{self.camera.height} has more than {MAX_PIXELS} pixels; "
-                "make it smaller"
-            )
+        width, height = self.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"size: a picture of {width}x{height} has more than {MAX_PIXELS} pixels; make it smaller")
+        if not 0 < self.kept <= 1:
+            raise ValueError(f"kept: got {self.kept:g}, expected a share of the Gaussians, more than 0 and up to 1")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture, pixels."""
+        across, down = (1, 1) if self.comparison is None else self.comparison.panes
+        return across * self.camera.width, down * self.camera.height
 
     @property
     def options(self) -> dict[str, Any]:
@@ -49,7 +96,7 @@ class Shot:
     def to_json(self) -> str:
         """The shot as one JSON object, from which `from_json` makes it again, to the last bit."""
         camera = self.camera
-        plain = {name: config.dump(value) for name, value in {"t": self.t, "view": self.view, **self.options}.items()}
+        plain = {f.name: config.dump(getattr(self, f.name)) for f in fields(self) if f.name != "camera"}
         place = {"viewmat": camera.viewmat.tolist(), "K": camera.K.tolist()}
         return json.dumps({"camera": {**place, "width": camera.width, "height": camera.height}, **plain})
 

@@ -38,7 +38,7 @@ class Row:
     ms_kept: float
     """The same at an instant whose Gaussians are kept: nothing is deformed."""
     speedup: float
-    """The median time of the whole mixture's frame, measured in turn with it, over `ms`."""
+    """Times faster than the whole mixture, whose frames are drawn in turn with these."""
     speedup_kept: float
 
 
@@ -82,7 +82,7 @@ def measure(
 ) -> Row:
     """What is left of `mixture` with those rows alone: PSNR on `pairs` of camera and frame, size, and time."""
     thin = pruned(mixture, masks)
-    whole, part = in_turn([mixture, thin], pairs[0][0])
+    new, again = in_turn(mixture, thin, pairs[0][0])
     before, after = (sum(map(len, each.members)) for each in (mixture, thin))
     return Row(
         ratio=1 - after / max(before, 1),
@@ -90,29 +90,45 @@ def measure(
         gaussians=after,
         megabytes=sum(tensor.nbytes for tensor in thin.state_dict().values()) / 1e6,
         per_gaussian_megabytes=per_gaussian_bytes(thin) / 1e6,
-        ms=part[0],
-        ms_kept=part[1],
-        speedup=whole[0] / part[0],
-        speedup_kept=whole[1] / part[1],
+        ms=new.ms,
+        ms_kept=again.ms,
+        speedup=new.speedup,
+        speedup_kept=again.speedup,
     )
 
 
-@torch.no_grad()
-def in_turn(mixtures: Sequence[Mixture], camera: int, frames: int = 15) -> list[tuple[float, float]]:
-    """Median times of a frame of each of `mixtures` from the rig's camera number `camera`, ms: new, and again.
+@dataclass(frozen=True)
+class Paired:
+    """A part's frames against the whole's, each pair one right after the other."""
 
-    They take turns, so that what else the machine does slows all alike; each frame is at a time of its own, as in
+    ms: float
+    """Median of the part's."""
+    speedup: float
+    """Median over the pairs of the whole's time over the part's."""
+
+
+@torch.no_grad()
+def in_turn(whole: Mixture, part: Mixture, camera: int, frames: int = 15) -> tuple[Paired, Paired]:
+    """How long frames of `part` take against those of `whole`, from the rig's camera number `camera`: new, and again.
+
+    They take turns, so that what else the machine does slows both alike; each frame is at a time of its own, as in
     playback, and then drawn a second time, when the instant is kept.
     """
-    taken: list[list[tuple[float, float]]] = [[] for _ in mixtures]
+    taken: list[list[tuple[float, float]]] = []
     for number in range(WARM_UP + frames):
         t = (number + 0.5) / (WARM_UP + frames)
-        for mixture, times in zip(mixtures, taken, strict=True):
-            times.append((_frame(mixture, camera, t), _frame(mixture, camera, t)))
-    return [
-        (statistics.median(new for new, _ in times[WARM_UP:]), statistics.median(again for _, again in times[WARM_UP:]))
-        for times in taken
-    ]
+        for mixture in (whole, part):
+            mixture.at(t)  # what experts find out once for a stretch of time is no part of a frame
+            mixture.instants.forget()
+        new, again = ([_frame(mixture, camera, t) for mixture in (whole, part)] for _ in range(2))
+        taken.append([(new[0], new[1]), (again[0], again[1])])
+    return _paired([pairs[0] for pairs in taken[WARM_UP:]]), _paired([pairs[1] for pairs in taken[WARM_UP:]])
+
+
+def _paired(times: Sequence[tuple[float, float]]) -> Paired:
+    return Paired(
+        statistics.median(mine for _, mine in times), statistics.median(theirs / mine for theirs, mine in times)
+    )
 
 
 def _frame(mixture: Mixture, camera: int, t: float) -> float:

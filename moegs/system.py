@@ -25,8 +25,9 @@ def device(name: Device) -> torch.device:
 
 
 @contextmanager
-def memory_told() -> Iterator[None]:
-    """Makes a lack of memory inside the block, on the GPU or beside it, a ValueError in one line."""
+def memory_told(who: str = "", do: str = "make the picture smaller") -> Iterator[None]:
+    """Makes a lack of memory inside the block, on the GPU or beside it, a ValueError in one line: of whom, if that
+    says more, and what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -34,8 +35,9 @@ def memory_told() -> Iterator[None]:
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text):
             raise
         place = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
+        reason = " ".join(text.split())[:120]
         raise ValueError(
-            f"not enough {place} ({' '.join(text.split())[:120]}); make the picture smaller, or choose another --device"
+            f"{who}{': ' * bool(who)}not enough {place} ({reason}); {do}, or choose another --device"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """Timeline: frames, seconds and t."""
 
 import math
+import re
 from dataclasses import dataclass
 
 MAX_FRAMES = 10_000_000
@@ -70,3 +71,21 @@ class Timeline:
                 f"time '{text}': outside the scene; give a frame from 0 to {last}, or 0s to {last / self.fps:.4g}s"
             )
         return self.t(min(frame, last))
+
+    def chosen(self, text: str) -> range:
+        """The frames that `text` names: "all", one ("12"), or first:end:step as in Python ("0:30:5").
+
+        Raises ValueError for anything else, and where none is chosen.
+        """
+        every, found = range(self.frames), range(0)
+        if text == "all":
+            found = every
+        elif text.isdecimal():
+            found = every[int(text) : int(text) + 1]
+        elif match := re.fullmatch(r"(\d*):(\d*)(?::([1-9]\d*))?", text):
+            found = every[slice(*(int(part) if part else None for part in match.groups()))]
+        if not found:
+            raise ValueError(
+                f"frames '{text}': give all, one from 0 to {self.frames - 1}, or first:end:step such as 0:30:5"
+            )
+        return found

@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from moegs.legends import DEPTH, HEAT, Legend, Swatch, colorize, expert_color, strip
+from moegs.legends import DEPTH, HEAT, Corner, Legend, Swatch, colorize, expert_color, strip
 from moegs.mixture import Mixture, MixtureRender
 from moegs.mosaic import Tile, grid
 from moegs.shots import Shot
 
 Pixels = UInt8[np.ndarray, "H W 3"]
+Values = Float[np.ndarray, "H W C"]
+"""Numbers in [0, 1]."""
 
 DEPTH_SPAN = 2.0
 """The colours of depth reach from half to twice the distance to the middle of the scene."""
@@ -26,15 +28,26 @@ class Drawing:
     pixels: Pixels
     """Without the legend."""
     legend: Legend | None
+    mixture: Mixture
+    """What was drawn."""
     render: MixtureRender
+    plates: tuple[tuple[Corner, Legend], ...] = ()
+    """Further legends, and where they stand."""
+    sides: "tuple[Drawing, ...]" = ()
+    """Of a comparison: A's own drawing and B's."""
+    fresh: bool = True
+    """Whether anything was rendered for it; else it was put together from pictures that were there."""
 
     def burnt(self) -> Pixels:
-        """The picture with its legend in it, as it is exported."""
-        return self.pixels if self.legend is None else self.legend.burn(self.pixels)
+        """The picture with its legends in it, as it is exported."""
+        burnt = self.pixels if self.legend is None else self.legend.burn(self.pixels)
+        for corner, plate in self.plates:
+            burnt = plate.burn(burnt, corner)
+        return burnt
 
 
 def draw(mixture: Mixture, shot: Shot) -> Drawing:
-    """The picture that `shot` asks for: the one way from a mixture to pixels.
+    """The picture of `mixture` that `shot` asks for, comparison and pruning aside: the one way from it to pixels.
 
     Raises ValueError for a view that the mixture does not have.
     """
@@ -43,7 +56,20 @@ def draw(mixture: Mixture, shot: Shot) -> Drawing:
         render = mixture.render(shot.camera, shot.t, **shot.options)
     number = mixture.names.index(name) if name else 0
     pixels, legend = view.paint(mixture, render, number)
-    return Drawing(pixels, _annotated(legend, mixture, shot), render)
+    return Drawing(pixels, _annotated(legend, mixture, shot), mixture, render)
+
+
+def values(drawing: Drawing, view: str) -> Values | None:
+    """The numbers that the colours of `drawing`, made of `view`, stand for; None where they stand for none."""
+    kind, name = _parse(drawing.mixture, view)
+    if kind.values is None:
+        return None
+    return kind.values(drawing.render, drawing.mixture.names.index(name) if name else 0).cpu().numpy()
+
+
+def numeric(view: str) -> bool:
+    """Whether the colours of `view` stand for numbers, whose difference means something."""
+    return any(each.id == view.partition(":")[0] and each.values is not None for each in VIEWS)
 
 
 def tiles(mixture: Mixture, view: str, width: int, height: int) -> tuple[Tile, ...]:
@@ -73,6 +99,8 @@ class View:
     id: str
     help: str
     paint: Callable[[Mixture, MixtureRender, int], tuple[Pixels, Legend | None]]
+    values: Callable[[MixtureRender, int], Float[Tensor, "H W C"]] | None = None
+    """The numbers in [0, 1] behind the colours, from the render and the expert's number; None where there are none."""
     per_expert: bool = False
     needs_router: bool = False
 
@@ -108,6 +136,8 @@ def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | 
         notes.append(f"what-if: temperature {shot.temperature:g}")
     if shot.skip_below:
         notes.append(f"what-if: experts skipped below gate {shot.skip_below:g}")
+    if shot.kept != 1:
+        notes.append(f"what-if: {100 * shot.kept:.3g}% of the Gaussians kept, not fine-tuned")
     if not notes:
         return legend
     legend = legend or Legend(title=shot.view)
@@ -142,11 +172,11 @@ def _gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pi
 
 
 def _gate_tiles(experts: int, width: int, height: int) -> tuple[Tile, ...]:
-    return grid(experts, width, height, below=strip(height))
+    return grid(experts, width, height, below=strip(width, height))
 
 
 def _named(tile: Pixels, name: str, mean: float) -> Pixels:
-    return Legend(f"{name}  {mean:.0%}").burn(tile, corner="top") if min(tile.shape[:2]) >= 60 else tile
+    return Legend(f"{name}  {mean:.0%}").burn(tile) if min(tile.shape[:2]) >= 60 else tile
 
 
 def _argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
@@ -195,15 +225,24 @@ def _depth(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels
     The scale depends on how far the camera stands from the middle of the scene and on nothing else, so that it does
     not flicker while time runs.
     """
-    depth, hit = render.depth[..., 0].cpu().numpy(), render.alpha[..., 0].cpu().numpy() > 0.5
-    middle = max(render.distance, 1e-6)
-    near, far = middle / DEPTH_SPAN, middle * DEPTH_SPAN
-    share = (1 / np.maximum(depth, 1e-6) - 1 / far) / (1 / near - 1 / far)
-    pixels = colorize(share.astype(np.float32), DEPTH)
-    pixels[~hit] = 0
+    near, far = _range(render)
+    pixels = colorize(_nearness(render).cpu().numpy(), DEPTH)
+    pixels[render.alpha[..., 0].cpu().numpy() <= 0.5] = 0
     center = 2 / (1 / near + 1 / far)
     ticks = (f"far {far:.3g}", f"{center:.3g}", f"{near:.3g} near")
     return pixels, Legend("depth, world units, inverse scale", DEPTH, ticks)
+
+
+def _range(render: MixtureRender) -> tuple[float, float]:
+    middle = max(render.distance, 1e-6)
+    return middle / DEPTH_SPAN, middle * DEPTH_SPAN
+
+
+def _nearness(render: MixtureRender) -> Float[Tensor, "H W"]:
+    """Inverse depth, 0 at the far end of the scale and 1 at its near end; 0 where nothing is hit."""
+    near, far = _range(render)
+    share = (1 / render.depth[..., 0].clamp_min(1e-6) - 1 / far) / (1 / near - 1 / far)
+    return torch.where(render.alpha[..., 0] > 0.5, share, 0.0)
 
 
 def _alpha(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
@@ -216,18 +255,37 @@ def _gate_legend(title: str, notes: tuple[str, ...]) -> Legend:
 
 
 VIEWS = (
-    View("rgb", "the mixture", _rgb),
-    View("expert", "one expert's own picture", _expert, per_expert=True),
-    View("gate", "one expert's share of each pixel, 0 to 1", _gate, per_expert=True, needs_router=True),
+    View("rgb", "the mixture", _rgb, lambda render, number: render.picture.clamp(0, 1)),
+    View(
+        "expert",
+        "one expert's own picture",
+        _expert,
+        lambda render, number: render.images[number].clamp(0, 1),
+        per_expert=True,
+    ),
+    View(
+        "gate",
+        "one expert's share of each pixel, 0 to 1",
+        _gate,
+        lambda render, number: render.gates[number][..., None],
+        per_expert=True,
+        needs_router=True,
+    ),
     View("gates", "all gates side by side", _gate_grid, needs_router=True),
     View("gate-argmax", "which expert has the largest gate", _argmax, needs_router=True),
     View(
         "gate-entropy",
         "how undecided the router is: entropy of the gates over its largest, 0 to 1",
         _entropy,
+        lambda render, number: gate_entropy(render.gates)[..., None],
         needs_router=True,
     ),
-    View("depth", "distance along the camera's axis; black where there is nothing", _depth),
-    View("alpha", "how opaque the mixture is", _alpha),
+    View(
+        "depth",
+        "distance along the camera's axis; black where there is nothing",
+        _depth,
+        lambda render, number: _nearness(render).clamp(0, 1)[..., None],
+    ),
+    View("alpha", "how opaque the mixture is", _alpha, lambda render, number: render.alpha),
 )
 """The registry: it serves the browser's menu, the command line, the help texts and the tests."""

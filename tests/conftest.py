@@ -34,6 +34,7 @@ def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
     import stamps
 
-    from moegs.training import phases
+    from moegs.training import logs, phases, students
 
-    monkeypatch.setattr(phases, "load_scene", lambda data, **_: stamps.scene())
+    for module in (logs, phases, students):
+        monkeypatch.setattr(module, "load_scene", lambda data, **_: stamps.scene())

@@ -167,8 +167,8 @@ def test_a_truncated_file_is_refused(file: Path, share: float) -> None:
 
 
 def test_a_newer_version_is_refused(file: Path) -> None:
-    assert "written as version 3, this moegs reads up to 2; update moegs" in refusal(
-        edited(file, lambda contents: contents.update(version=3))
+    assert "written as version 4, this moegs reads up to 3; update moegs" in refusal(
+        edited(file, lambda contents: contents.update(version=4))
     )
 
 

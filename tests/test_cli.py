@@ -457,7 +457,9 @@ def test_train_scales_and_places_each_of_several_runs(
     assert "one/one: step 5/5" in captured.err
     assert f"moegs-view {out / 'two' / 'mixture.pt'}" in captured.out
     assert run(monkeypatch, "train", *configs, *options) == 1
-    assert "one: holds this very run already, finished; add --resume" in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("moegs: 2 of 2 runs failed; one: ")
+    assert "two: holds this very run already, finished; add --resume" in told
     assert run(monkeypatch, "train", *configs, *options, "--resume") == 0
 
 

@@ -16,6 +16,8 @@ from moegs.experts.polynomial import PolynomialConfig, PolynomialExpert
 from moegs.gaussians import Points
 
 WIDTH, HEIGHT, EXTENT = 40, 30, 2.0
+HUGE = DensityConfig(start=0, opacity=0.0, largest=1e9)
+"""Nothing is faint or large enough to go."""
 NAMES = {"means": "means", "scales": "log_scales", "quats": "quats", "opacities": "logit_opacities"}
 
 
@@ -135,6 +137,14 @@ def test_growth_stops_at_the_limit_and_takes_the_largest_gradients():
     assert {tuple(row) for row in new.flatten(1).tolist()} == {tuple(row) for row in before[35:].flatten(1).tolist()}
 
 
+def test_the_limit_counts_every_child():
+    expert = expert_of(40)
+    control = DensityControl(expert, adam(expert), replace(HUGE, small=0.0, limit=46, children=4), EXTENT)
+    control.observe(seen(torch.ones(40, 2), torch.ones(40, dtype=torch.bool)), None)
+    assert control.after_step(100) == Change(cloned=0, split=2, pruned=0)
+    assert len(expert) == 46
+
+
 def test_moments_follow_their_rows_and_new_rows_start_from_zero():
     expert = expert_of(5)
     optimizer = adam(expert)
@@ -210,7 +220,10 @@ def test_every_row_may_go():
 @pytest.mark.parametrize(
     ("values", "part"),
     [({"every": 0}, "every"), ({"children": 1}, "children"), ({"opacity": 1.5}, "opacity"),
-     ({"reset_every": 10, "reset_opacity": 0.001}, "reset_opacity")],
+     ({"reset_every": 10, "reset_opacity": 0.001}, "reset_opacity"),
+     *(({name: math.nan}, f"^{name}: got nan, expected 0 or more") for name in ("gradient", "small", "largest")),
+     *(({name: -1}, f"^{name}: got -1, expected 0 or more") for name in ("start", "rounds", "prune_above")),
+     ({"limit": 0}, "^limit: got 0, expected 1 or more"), ({"group_gradients": {"a": math.nan}}, "got nan for 'a'")],
 )  # fmt: skip
 def test_refuses_what_cannot_be(values: dict, part: str):
     with pytest.raises(ValueError, match=part):

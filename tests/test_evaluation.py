@@ -1,5 +1,6 @@
 """Scores against what they are by definition, on photos that are known."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 
 from moegs import metrics
 from moegs.data.points import NONE
+from moegs.data.prefetch import Prefetched
 from moegs.data.scene import Scene
 from moegs.evaluation import Protocol, evaluate, measure, oracle, summary
 from moegs.mixture import Mixture
@@ -120,6 +122,32 @@ def test_progress_counts_every_picture(made: Mixture) -> None:
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+class Watched(Rendered):
+    """Photos that tell which of them has been read."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        super().__init__(mixture, 0)
+        self.photos = {(camera, frame): super(Watched, self).at(camera, frame) for camera in (1, 2) for frame in (0, 3)}
+        self.read = {pair: threading.Event() for pair in self.photos}
+
+    def at(self, camera: int, frame: int) -> UInt8[Tensor, "H W 3"]:
+        self.read[camera, frame].set()
+        return self.photos[camera, frame]
+
+
+def test_the_next_photos_are_read_while_one_is_scored(made: Mixture) -> None:
+    photos = Watched(made)
+    ahead = Prefetched(photos)
+    coming = [(2, 0), (1, 3), (2, 3)]
+
+    def look(done: int, of: int) -> None:
+        if done < of:
+            assert photos.read[coming[done - 1]].wait(60), "before it is asked for"
+
+    rows = measure(made, Scene(made.rig, ahead, NONE, expect=ahead.expect), Protocol("train", every=3), on_picture=look)
+    assert rows == measure(made, Scene(made.rig, photos, NONE), Protocol("train", every=3))
+
+
 def test_the_oracle_takes_the_nearest_expert_in_each_pixel() -> None:
     photo = torch.zeros(1, 2, 3)
     images = torch.tensor([[[[0.1, 0, 0], [0.9, 0.9, 0.9]]], [[[0.2, 0, 0], [0, 0.3, 0]]]])
@@ -172,3 +200,10 @@ def test_an_expert_with_the_name_of_a_score_is_refused(made: Mixture) -> None:
         evaluate(named, Scene(made.rig, Rendered(made, 0), NONE))
     with pytest.raises(ValueError, match="an expert is called 'poly', as a score is"):
         measure(made, Scene(made.rig, Rendered(made, 0), NONE), Protocol(), {"poly": made})
+
+
+def test_a_split_without_cameras_says_which_has_some(made: Mixture) -> None:
+    rig = replace(made.rig, train=(*made.rig.train, *made.rig.test), test=())
+    sole = Mixture(made.names, made.members, made.router, rig)
+    with pytest.raises(ValueError, match="the test split of the checkpoint has no camera; score the train split"):
+        evaluate(sole, Scene(rig, Rendered(made, 1), NONE))

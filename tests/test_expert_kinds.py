@@ -104,6 +104,21 @@ def test_near_gaussians_are_held_to_like_embeddings():
     assert expert.penalty() < 1e-6
 
 
+def test_who_is_near_is_measured_again_after_as_many_steps_as_the_config_says():
+    settings = replace(SMALL["embedding"], neighbours=1, opacity_weight=0.0, neighbour_every=7)
+    places = torch.tensor([[0.0, 0, 0], [0.01, 0, 0]])
+    expert = settings.start(Points(places, torch.rand(2, 3), torch.zeros(2)), FRAMES, VIEWS)
+    with torch.no_grad():
+        expert.group("all")["embeddings"][0] = 3.0
+    together = expert.penalty()
+    with torch.no_grad():
+        expert.group("all")["means"][1, 0] = 40.0
+    expert.begin_step(6)
+    assert expert.penalty() == together
+    expert.begin_step(7)
+    assert expert.penalty() < 1e-6 < together
+
+
 def test_a_polynomial_gaussian_is_at_its_base_at_its_centre():
     expert = stirred(SMALL["polynomial"])
     rows = expert.group("0to29")

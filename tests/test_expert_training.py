@@ -189,8 +189,8 @@ def test_a_batch_learns_from_the_mean_of_its_pictures(scene: Scene, tmp_path: Pa
         assert_close(both, (first + second) / 2)
 
 
-class Breaks(Recipe):
-    """Behaves like another recipe, but asks for rows that are not finite."""
+class Edits(Recipe):
+    """Behaves like another recipe, but asks for one edit, after 7 steps."""
 
     def __init__(self, inner: Recipe, edit: Edit) -> None:
         self.inner, self.edit = inner, edit
@@ -230,7 +230,7 @@ def test_a_recipe_that_makes_a_nan_stops_with_step_expert_and_tensor_and_the_las
     group = trainee.expert.group("0to2")
     added = {name: torch.zeros(1, *value.shape[1:]) for name, value in group.items()}
     added["means"][0, 1] = float("nan")
-    trainee.recipe = trainee.control.recipe = Breaks(trainee.recipe, Edit("0to2", added=added))
+    trainee.recipe = trainee.control.recipe = Edits(trainee.recipe, Edit("0to2", added=added))
     with pytest.raises(
         TrainingError,
         match=r"^polynomial: the recipe's new values of 'groups.0to2.means' are not finite at step 7; lower the rates",
@@ -250,3 +250,41 @@ def test_a_row_that_is_not_finite_and_so_not_drawn_never_reaches_a_state(scene: 
     with pytest.raises(TrainingError, match=r"^polynomial: .*'groups.0to2.means' is not finite"):
         run(trainee, trainee.sampler, plan(tmp_path, 12, save_every=5), lambda event: None)
     assert torch.load(tmp_path / "x.state.pt", weights_only=True)["step"] == 5
+
+
+NONE_LEFT = torch.empty(0, dtype=torch.long)
+OPAQUE = DensityConfig(start=5, every=6, stop=20, gradient=1e3, opacity=0.99)
+"""A round after 6 steps that no Gaussian is opaque enough for."""
+TWO_SEGMENTS = replace(KINDS["polynomial"], segments=2)
+
+
+def test_density_control_that_removes_the_last_gaussian_stops_the_training(scene: Scene, tmp_path: Path):
+    trainee = ExpertTrainee(training("polynomial", density=OPAQUE), scene, CPU)
+    told = (
+        r"^polynomial: density control \(below opacity 0.99, or too large\) removed the last Gaussian of group '0to2' "
+        r"at step 6, which leaves nothing to show at frame 0; set density.prune_above, or lower"
+    )
+    with pytest.raises(TrainingError, match=told):
+        run(trainee, trainee.sampler, plan(tmp_path, 12, save_every=5), lambda event: None)
+    assert torch.load(tmp_path / "x.state.pt", weights_only=True)["step"] == 5
+
+
+def test_a_recipe_that_empties_a_segment_stops_the_training(scene: Scene, tmp_path: Path):
+    trainee = ExpertTrainee(training("polynomial", expert=TWO_SEGMENTS), scene, CPU)
+    last = list(trainee.expert.groups)[1]
+    trainee.recipe = trainee.control.recipe = Edits(trainee.recipe, Edit(last, kept=NONE_LEFT))
+    told = (
+        rf"^polynomial: its recipe removed the last Gaussian of group '{last}' at step 7, which leaves nothing to "
+        r"show at frame 2; set the part of the recipe"
+    )
+    with pytest.raises(TrainingError, match=told):
+        run(trainee, trainee.sampler, plan(tmp_path, 12), lambda event: None)
+
+
+@pytest.mark.parametrize("group", ["static", "dynamic"])
+def test_a_group_may_be_empty_where_the_other_shows(group: str, scene: Scene, tmp_path: Path):
+    trainee = ExpertTrainee(training("keyframe"), scene, CPU)
+    trainee.recipe = trainee.control.recipe = Edits(trainee.recipe, Edit(group, kept=NONE_LEFT))
+    run(trainee, trainee.sampler, plan(tmp_path, 9), lambda event: None)
+    assert trainee.expert.counts()[group] == 0
+    assert len(trainee.expert) > 0

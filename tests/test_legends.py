@@ -60,8 +60,8 @@ def test_a_flat_one_fills_its_strip_and_nothing_else(size: tuple[int, int]) -> N
     picture = np.full((*size, 3), 200, np.uint8)
     burnt = Legend("gate", "viridis", ("0", "0.5", "1"), notes=("muted: a",), flat=True).burn(picture)
     changed = (burnt != 200).any(-1)
-    assert strip(size[0]) < size[0] / 6
-    assert changed.any(1).nonzero()[0].tolist() == list(range(size[0] - strip(size[0]), size[0]))
+    assert strip(size[1], size[0]) < size[0] / 6
+    assert changed.any(1).nonzero()[0].tolist() == list(range(size[0] - strip(size[1], size[0]), size[0]))
     for end in (0.0, 1.0):
         color = colorize(np.array([[end]], np.float32), "viridis")[0, 0]
         assert (np.abs(burnt.astype(int) - color).max(-1) <= 2).any()

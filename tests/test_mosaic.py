@@ -30,5 +30,5 @@ def test_tiles_keep_the_proportions_and_the_rows_below_them(count: int, width: i
 def test_the_gates_leave_their_legend_a_strip_of_its_own(size: tuple[int, int]) -> None:
     width, height = size
     tiles = views.tiles(mixtures.mixture(("poly", "key")), "gates", width, height)
-    assert max(tile.bottom for tile in tiles) <= height - strip(height)
-    assert strip(height) > 0
+    assert max(tile.bottom for tile in tiles) <= height - strip(width, height)
+    assert strip(width, height) > 0

@@ -14,7 +14,7 @@ from moegs.losses import photometric
 from moegs.mixture import Mixture
 from moegs.router import VolumeAwareConfig
 from moegs.training import pictures
-from moegs.training.pictures import ExpertPictures, PictureCache, Precision
+from moegs.training.pictures import KeptPictures, PictureCache, Precision, expert_pictures
 from moegs.training.routing import Annealing, RouterTrainee, RouterTraining
 
 ONE = 2 * 48 * 32 * 3
@@ -41,9 +41,9 @@ def test_kept_pictures_are_the_rendered_ones_within_what_is_stated(
     made: Mixture, precision: Precision, tolerance: float
 ) -> None:
     images = made.render(made.rig.cameras[1], made.rig.timeline.t(2)).images
-    kept = ExpertPictures(PictureCache(precision=precision))
+    kept = KeptPictures(PictureCache(precision=precision))
     for _ in range(2):  # rendered, then found
-        assert_close(kept.at(made, 1, 2), images.clamp(0, 1), atol=tolerance + 1e-6, rtol=0)
+        assert_close(expert_pictures(made, 1, 2, kept), images.clamp(0, 1), atol=tolerance + 1e-6, rtol=0)
     assert (len(kept), kept.bytes) == (1, ONE * (1 if precision == "uint8" else 2))
 
 
@@ -81,20 +81,20 @@ def test_the_gradient_over_kept_pictures_is_that_of_the_whole_mixture(made: Mixt
 
 def test_what_has_no_room_in_memory_goes_to_disk_and_the_rest_is_rendered_again(made: Mixture, tmp_path: Path) -> None:
     one = ONE / pictures.GB
-    kept = ExpertPictures(PictureCache(precision="uint8", memory_gb=1.5 * one, disk_gb=2.5 * one, disk_dir=tmp_path))
-    first = [kept.at(made, 1, frame) for frame in range(5)]
+    kept = KeptPictures(PictureCache(precision="uint8", memory_gb=1.5 * one, disk_gb=2.5 * one, disk_dir=tmp_path))
+    first = [expert_pictures(made, 1, frame, kept) for frame in range(5)]
     assert len(kept) == 3  # one in memory, two on disk
     assert list(tmp_path.iterdir()) == []  # the file has no name
-    again = [kept.at(made, 1, frame) for frame in range(5)]
+    again = [expert_pictures(made, 1, frame, kept) for frame in range(5)]
     for ours, theirs in zip(first, again, strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_a_disk_that_cannot_be_written_is_one_line(made: Mixture, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    kept = ExpertPictures(PictureCache(memory_gb=0.0, disk_gb=1.0, disk_dir=nowhere))
-    with pytest.raises(ValueError, match=r"nowhere: the experts' pictures cannot be written there .*set pictures.disk"):
-        kept.at(made, 1, 0)
+    kept = KeptPictures(PictureCache(memory_gb=0.0, disk_gb=1.0, disk_dir=nowhere))
+    with pytest.raises(ValueError, match=r"nowhere: the kept pictures cannot be written there .*set pictures.disk"):
+        expert_pictures(made, 1, 0, kept)
 
 
 def test_frames_gaussians_are_kept_within_their_room(made: Mixture) -> None:

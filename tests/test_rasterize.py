@@ -52,7 +52,10 @@ def test_a_layer_is_drawn_in_its_tiles_alone(backend: str) -> None:
     camera, layers = tilted(40, 23), [featured(9, seed) for seed in range(2)]
     tiles = torch.tensor([[True, False, True], [False, False, True]])
     chosen = torch.stack([tiles, torch.ones_like(tiles)])
-    whole, part = draw(layers, camera, backend), draw(layers, camera, backend, lambda look: chosen.to(look.device))
+    whole, part = (
+        draw(layers, camera, backend),
+        draw(layers, camera, backend, lambda look: chosen.to(look(None).device)),
+    )
     drawn = tiles.repeat_interleave(16, 0)[:23].repeat_interleave(16, 1)[:, :40, None]
     background, features = layers[0].background, layers[0].feature_background
     assert background is not None

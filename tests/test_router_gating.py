@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from moegs.mixture import Mixture
-from moegs.rasterize import SAMPLE, TILE, rasterize, sampled, tile_grid
+from moegs.rasterize import SAMPLE, TILE, Look, rasterize, sampled, tile_grid
 from moegs.router import gates, gating
 
 SIZE = (88, 56)  # no multiple of a tile
@@ -83,8 +83,8 @@ def test_the_samples_look_along_the_rays_of_their_pixels(made: Mixture) -> None:
 def test_the_first_look_is_what_is_drawn_then(made: Mixture) -> None:
     camera, looks = made.rig.cameras[0], []
 
-    def everywhere(look: Tensor) -> Tensor:
-        looks.append(look)
+    def everywhere(look: Look) -> Tensor:
+        looks.append(look(None))
         return torch.ones(3, *tile_grid(*SIZE), dtype=torch.bool)
 
     features = rasterize(made._layers(T), camera, choose=everywhere).features
@@ -117,6 +117,60 @@ def test_the_tile_of_the_largest_gate_stays_whatever_the_threshold(made: Mixture
     camera = made.rig.cameras[0]
     gated = made.render(camera, T, skip_below=0.99)
     assert bool(gated.logits.isfinite().any(0).all())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 4), (4, 7), (15, 20), (9, 2)])
+def test_one_tile_in_nine_is_beside_every_tile(size: tuple[int, int]) -> None:
+    few = gating.one_in_nine(*size)
+    places = few.nonzero()
+    every = torch.ones(size).nonzero()
+    assert bool(((every[:, None] - places).abs().amax(-1) <= 1).any(1).all())
+    assert len(places) == -(-size[0] // 3) * -(-size[1] // 3)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4, 0.9])
+def test_looking_twice_drops_what_one_look_at_everything_does(made: Mixture, threshold: float) -> None:
+    camera, times = made.rig.cameras[0], []
+    gate = gating.Gate(made.router, camera, made.temperature, None, "renormalize", threshold)  # type: ignore[arg-type]
+    answers = []
+
+    def choose(look: Look) -> Tensor:
+        shares, _ = gate._bounds(look(None), None)
+        answers.append(gating.wanted(shares, None, None, threshold))
+
+        def noted(tiles: Tensor | None) -> Tensor:
+            assert tiles is not None
+            times.append(tiles)
+            return torch.where(shown(tiles), look(tiles), torch.nan)  # what was not asked for is not used
+
+        return gate(noted)
+
+    def shown(tiles: Tensor) -> Tensor:
+        side = TILE // SAMPLE
+        return tiles.repeat_interleave(side, 0).repeat_interleave(side, 1)[..., None]
+
+    found = rasterize(made._layers(T), camera, choose=choose).tiles
+    assert found is not None
+    assert torch.equal(found, answers[0])
+    assert not bool(found.all())
+    assert len(times) == 2
+
+
+def test_where_nothing_can_be_dropped_one_tile_in_nine_is_looked_at(made: Mixture) -> None:
+    camera, asked = made.rig.cameras[0], []
+    gate = gating.Gate(made.router, camera, 1e3, None, "renormalize", 0.2)  # type: ignore[arg-type]
+
+    def choose(look: Look) -> Tensor:
+        def noted(tiles: Tensor | None) -> Tensor:
+            asked.append(tiles)
+            return look(tiles)
+
+        return gate(noted)
+
+    found = rasterize(made._layers(T), camera, choose=choose).tiles
+    assert found is not None
+    assert bool(found.all())
+    assert [int(tiles.sum()) for tiles in asked] == [4]  # of 4 x 6
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])

@@ -159,7 +159,10 @@ def test_refuses_a_router_that_cannot_be(values: dict):
         RouterTraining(**values)
 
 
-@pytest.mark.parametrize("values", [{"steps": 0}, {"ssim_weight": 1.5}, {"extent_scale": 0.0}])
+@pytest.mark.parametrize("values", [
+        {"steps": 0}, {"ssim_weight": 1.5}, {"extent_scale": 0.0}, {"extent_scale": math.inf}, {"held_ssim": math.inf}
+    ],
+)  # fmt: skip
 def test_refuses_an_expert_that_cannot_be(values: dict):
     with pytest.raises(ValueError, match="got"):
         training(**values)

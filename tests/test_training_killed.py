@@ -1,12 +1,14 @@
 """A run whose process is really killed, at any moment, and goes on: little is lost, the end is the same."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -34,10 +36,11 @@ from moegs.training.events import Progress
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def half_saved(contents, path):
+def half_saved(contents, file):
     whole = io.BytesIO()
     torch.serialization.save(contents, whole)
-    Path(path).write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+    file.flush()
     kill()
 
 def work(out, end, steps, delay):
@@ -52,7 +55,7 @@ def work(out, end, steps, delay):
             if told == steps and end == "anywhere":
                 threading.Timer(delay, kill).start()
             if told == steps and end == "writing":
-                loop.torch.save = half_saved
+                torch.save = half_saved
         train(settings, Path(sys.argv[1]).parent, out, tell, Sitting(resume=True))
 
 loop.REPORT_SECONDS = 0.0
@@ -157,3 +160,55 @@ def test_a_run_that_is_killed_again_and_again_loses_little_and_ends_the_same(tra
     assert min(len(expert) for expert in ours.members) > 20, "density control acted"
     for name, tensor in ours.state_dict().items():
         assert_close(theirs.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def starts_until_both_work(command: list[str], out: Path, told: list[str]) -> subprocess.Popen[str]:
+    """The run of `command` when each of its two experts has done a part of it; `told` takes what it says."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    waited_for = {"poly", "key"}
+    for line in process.stderr:  # a state comes before the second report, which is half a minute later
+        told.append(line.strip())
+        waited_for -= {name for name in waited_for if re.match(f"{name}: (step|goes on)", line)}
+        if not waited_for:
+            break
+    deadline = time.monotonic() + 120
+    while not all(RunFolder(out).state(name).exists() for name in ("poly", "key")):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+    return process
+
+
+def children(pid: int) -> set[int]:
+    """The processes that `pid` has started, and what they are."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.add(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_that_is_terminated_takes_its_workers_along_and_goes_on(tmp_path: Path) -> None:
+    config, out = write_config(tmp_path), tmp_path / "run"
+    endless = [f"experts.{number}.steps=10000000" for number in range(2)]
+    command = [sys.executable, "-m", "moegs", "train", str(config), "--out", str(out), "--device", "cpu", "--resume"]
+    command += ["--set", "parallel=2", *endless]
+    for sitting in range(2):
+        told: list[str] = []
+        process = starts_until_both_work(command, out, told)
+        assert ("poly: goes on from step" in " ".join(told)) == (sitting == 1)
+        workers = children(process.pid)
+        assert len(workers) >= 2
+        process.terminate()
+        _, last = process.communicate(timeout=60)
+        assert last.splitlines()[-1] == "moegs: stopped"
+        assert process.returncode == 130
+        deadline = time.monotonic() + 60
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < deadline, "nobody is left to write in the run's folder"
+            time.sleep(0.05)
+        seen = status.look(RunFolder(out))
+        assert (seen.standing, seen.said.message) == ("stopped", "by Ctrl-C or SIGTERM; --resume goes on")
+        assert half_written(out) == []

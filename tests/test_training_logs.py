@@ -3,11 +3,17 @@
 import sys
 from pathlib import Path
 
+import imageio.v3 as imageio
+import numpy as np
 import pytest
+import stamps
 from stamps import settings, training
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from moegs.training import Sitting, TrainingError, loop, train
+from moegs import checkpoint, views
+from moegs.data import DataConfig
+from moegs.shots import Shot
+from moegs.training import Sitting, TrainingError, logs, loop, train
 from moegs.training.events import Progress, Resumed
 from moegs.training.logs import TensorBoard
 
@@ -38,13 +44,17 @@ def test_a_run_leaves_curves_of_every_phase_and_pictures(tmp_path: Path, monkeyp
     assert [each.value for each in expert.Scalars("train/loss")] == pytest.approx(losses)
     assert set(expert.Tags()["scalars"]) == {"train/loss", "train/psnr", "train/gaussians", "test/psnr"}
     assert [each.step for each in expert.Images("rgb")] == [1, 12], "the first snapshot, and the end"
-    assert (expert.Images("rgb")[0].width, expert.Images("rgb")[0].height) == (24, 18)
+    picture, photo = np.split(imageio.imread(expert.Images("rgb")[1].encoded_image_string), 2, axis=1)
+    assert np.array_equal(photo, stamps.scene().photos.at(0, 1).numpy()), "the held-out camera's, of the middle frame"
+    learned = checkpoint.load(out / "experts" / "keyframe.pt").mixture
+    shown = views.draw(learned, Shot(learned.rig.cameras[0], 1 / 3, "rgb")).pixels
+    assert np.array_equal(picture, shown), "and what it looks like to the expert"
     assert router.Tags()["images"] == ["rgb", "gate-argmax"]
 
 
 def test_what_was_written_of_steps_that_a_kill_undid_is_hidden(tmp_path: Path):
     for steps, resumed in ((range(1, 9), None), (range(6, 12), 5)):
-        board = TensorBoard(tmp_path, "cpu")
+        board = TensorBoard(tmp_path, "cpu", DataConfig(path=tmp_path))
         if resumed is not None:
             board.tell(Resumed("poly", resumed))
         for step in steps:
@@ -60,3 +70,9 @@ def test_without_tensorboard_it_is_one_line(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TrainingError, match=r"^tensorboard: not installed; pip install 'moegs\[logs\]', or leave"):
         train(settings(training()), tmp_path, tmp_path / "run", sitting=Sitting(tensorboard=True))
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_photo_larger_than_the_picture_is_shown_as_large_as_it():
+    photo = np.repeat(np.repeat(np.uint8([[[0], [100]], [[200], [50]]]), 4, 0), 4, 1).repeat(3, 2)
+    both = logs._beside(np.full((2, 2, 3), 7, np.uint8), photo)
+    assert both[..., 0].tolist() == [[7, 7, 0, 100], [7, 7, 200, 50]]

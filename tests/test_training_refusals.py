@@ -8,9 +8,10 @@ import torch
 from stamps import settings, training
 
 import moegs.training.phases
+from moegs import checkpoint
 from moegs.data import load_scene
-from moegs.training import Sitting, TrainingError, train
-from moegs.training.events import Event, Progress
+from moegs.training import Sitting, TrainingError, loop, train, train_here
+from moegs.training.events import Event, Failed, Progress
 from moegs.training.routing import RouterTraining
 
 pytestmark = pytest.mark.usefixtures("stamp_room")
@@ -70,3 +71,43 @@ def test_a_state_that_is_no_state_is_refused(tmp_path: Path, state: object):
         torch.save(state, path)
     with pytest.raises(TrainingError, match="not a training state"):
         train(settings(training()), tmp_path, tmp_path / "run", quiet, RESUME)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried 9 GiB"),
+            r"not enough GPU memory \(CUDA out of memory. Tried",
+        ),
+        (MemoryError("9 GiB"), r"not enough memory \(9 GiB\)"),
+    ],
+)
+def test_a_lack_of_memory_names_who_and_what_helps(
+    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def exhaust(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "_one_step", exhaust)
+    with pytest.raises(ValueError, match=rf"^polynomial: {told}[^\n]*; lower density.limit or the batch, raise data"):
+        train(settings(training()), tmp_path, tmp_path / "run")
+
+
+def test_of_several_runs_one_that_fails_does_not_stop_the_others(tmp_path: Path):
+    runs = {tmp_path / name: settings(training(steps=steps)) for name, steps in (("a", 1), ("b", 2), ("c", 3))}
+    train(settings(training(steps=9)), tmp_path, tmp_path / "a")
+    (tmp_path / "b").write_text("a file where a folder has to be")
+    heard: list[Event] = []
+    with pytest.raises(TrainingError, match=r"^2 of 3 runs failed; a: .*a: belongs to another config .*; b: [^\n]+$"):
+        train_here(runs, heard.append, Sitting())
+    assert checkpoint.load(tmp_path / "c" / "mixture.pt").mixture.members[0].step == 3
+    told = [event for event in heard if isinstance(event, Failed)]
+    assert [event.name for event in told] == ["a", "b"]
+    assert heard.index(told[-1]) < len(heard) - 1, "at once, not at the end"
+
+
+def test_of_one_run_the_reason_stands_alone(tmp_path: Path):
+    train(settings(training(steps=9)), tmp_path, tmp_path / "a")
+    with pytest.raises(TrainingError, match=r"a: belongs to another config"):
+        train_here({tmp_path / "a": settings(training())}, quiet, Sitting())

@@ -86,12 +86,6 @@ def test_a_folder_of_another_config_is_refused(tmp_path: Path):
         train(other, tmp_path, tmp_path / "run")
 
 
-def test_a_folder_whose_config_is_broken_is_refused_in_one_line(tmp_path: Path):
-    (tmp_path / "config.yaml").write_text("experts: [")
-    with pytest.raises(ValueError, match=r"config.yaml: not YAML \([^\n]+\); remove it"):
-        train(settings(training()), tmp_path, tmp_path)
-
-
 def test_a_finished_run_is_not_done_again(tmp_path: Path):
     train(settings(training()), tmp_path, tmp_path / "run")
     heard: list[Event] = []
@@ -99,13 +93,6 @@ def test_a_finished_run_is_not_done_again(tmp_path: Path):
     names = [event.name for event in heard if isinstance(event, Skipped)]
     assert names == ["polynomial", "mixture"]
     assert len(heard) == 2
-
-
-def test_a_state_that_is_no_state_is_refused(tmp_path: Path):
-    (tmp_path / "run" / "states").mkdir(parents=True)
-    (tmp_path / "run" / "states" / "polynomial.pt").write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match="not a training state"):
-        train(settings(training()), tmp_path, tmp_path / "run")
 
 
 def tell_threads(on_event: OnEvent) -> None:

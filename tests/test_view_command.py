@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -18,6 +19,7 @@ import viewing
 from browser_tab import BrowserTab
 
 from moegs.checkpoint import Checkpoint, save
+from moegs.timeline import Timeline
 
 ROOT = Path(__file__).parent.parent
 
@@ -148,6 +150,16 @@ def test_where_nobody_can_listen_is_one_line(saved: Path, option: str, value: st
     assert process.returncode == 1
     assert errors.startswith(f"moegs-view: {told}")
     assert errors.count("\n") == 1
+
+
+def test_what_cannot_be_compared_ends_in_one_line(saved: Path, tmp_path: Path) -> None:
+    other = viewing.mixture()
+    other.rig = replace(other.rig, timeline=Timeline(9, 10.0))
+    save(Checkpoint(other), tmp_path / "other.pt")
+    process = command(str(saved), "--port", "0", "--compare", str(tmp_path / "other.pt"))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"moegs-view: 'tiny' and '\S+other\.pt': different timelines, 6 frames[^\n]*\n", errors)
 
 
 def test_wrong_usage_is_code_2() -> None:

@@ -40,7 +40,7 @@ def mixture() -> Mixture:
 @pytest.fixture(scope="module")
 def port(mixture: Mixture) -> Iterator[int]:
     page = Page("127.0.0.1", 0)
-    app = App(page, mixture)
+    app = App(page, viewing.variants(mixture))
     yield page.port
     assert app.close()
     page.close()
@@ -321,7 +321,7 @@ def test_a_cancelled_video_is_not_kept(tab: BrowserTab) -> None:
 @pytest.fixture
 def lonely() -> Iterator[int]:
     page = Page("127.0.0.1", 0)
-    app = App(page, viewing.mixture(("poly",)))
+    app = App(page, viewing.variants(viewing.mixture(("poly",))))
     yield page.port
     assert app.close()
     page.close()

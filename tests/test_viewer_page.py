@@ -56,7 +56,7 @@ def test_a_tab_that_closed_while_its_session_was_made_leaves_none(monkeypatch: p
         server=SimpleNamespace(get_clients=lambda: open_tabs, scene=scene),
         hand_over=lambda join, leave: listeners.extend((join, leave)),
     )
-    shown = app.App(page, viewing.mixture())  # type: ignore[arg-type]
+    shown = app.App(page, viewing.variants())  # type: ignore[arg-type]
     join, leave = listeners
     join(SimpleNamespace(client_id=7))
     leave(SimpleNamespace(client_id=8))

@@ -31,7 +31,7 @@ def test_a_click_on_any_tile_finds_the_pixel_that_is_seen_there(
     tile = data.draw(st.sampled_from(tiles))
     x = data.draw(st.integers(tile.left, tile.right - 1))
     y = data.draw(st.integers(tile.top, tile.bottom - 1))
-    point = point_under((x + 0.5) / width, (y + 0.5) / height, tiles)
+    point = point_under(((x + 0.5) / width, (y + 0.5) / height), (width, height), tiles)
     assert point is not None
     assert pixel_at(point, width, height) == (tile.column(x), tile.row(y))
     column, row = tile.place(*point)
@@ -39,7 +39,7 @@ def test_a_click_on_any_tile_finds_the_pixel_that_is_seen_there(
 
 
 def test_a_click_beside_all_tiles_picks_nothing() -> None:
-    assert point_under(0.9, 0.9, grid(3, 60, 60)) is None
+    assert point_under((0.9, 0.9), (60, 60), grid(3, 60, 60)) is None
 
 
 @given(x=st.floats(0, 1), y=st.floats(0, 1), share=st.sampled_from([1.0, 0.5, 0.84]))

@@ -7,8 +7,8 @@ import viewing
 
 from moegs.mixture import Mixture
 from moegs.shots import Shot
-from viewer import controls
-from viewer.controls import Choice, FrameSlider, Number
+from viewer import comparing, controls
+from viewer.controls import Choice, FrameSlider, Number, Percent
 from viewer.state import ViewState
 
 
@@ -31,12 +31,18 @@ def test_heard_is_what_is_soloed_if_any_is_and_not_muted(mixture: Mixture) -> No
 
 
 def test_every_control_reads_back_what_it_writes(mixture: Mixture) -> None:
-    rows = (*controls.TIME, *controls.VIEW, *controls.MUTING, *controls.EXPORT, controls.FRUSTUMS, controls.FRAME)
+    rows = (
+        *controls.TIME, *controls.VIEW, *controls.MUTING, *comparing.COMPARE, *controls.EXPORT,
+        controls.FRUSTUMS, controls.FRAME, comparing.DIVIDER, comparing.KEPT,
+    )  # fmt: skip
+    variants = viewing.variants(mixture)
     for row in rows:
         state = ViewState.of(mixture)
         if isinstance(row, Choice):
-            values = list(row.options(mixture))
+            values = list(row.options(variants, state))
             assert row.read(state) in values
+        elif isinstance(row, Percent):
+            values = range(row.low, 101)
         else:
             values = [5] if isinstance(row, FrameSlider) else [7.0] if isinstance(row, Number) else [True, False]
         for value in values:
@@ -52,7 +58,7 @@ def test_steps_go_around_in_a_loop_and_stop_at_the_ends_without(mixture: Mixture
 
 
 def test_every_key_has_one_meaning() -> None:
-    keys = [(command.hotkey, command.modifier) for command in controls.COMMANDS]
+    keys = [(command.hotkey, command.modifier) for command in (*controls.COMMANDS, *comparing.COMMANDS)]
     assert len(set(keys)) == len(keys)
 
 

@@ -16,6 +16,7 @@ from moegs.mixture import Mixture
 from moegs.runs import RunFolder, lock, status
 from moegs.runs.status import Look, Phase, Point, Status
 from moegs.shots import Shot
+from moegs.variants import Variants
 from viewer import app, training
 from viewer.follower import Follower
 from viewer.page import Page
@@ -64,7 +65,8 @@ def picture(mixture: Mixture, frame: int = 0, view: str = "depth") -> np.ndarray
 def watched(folder: RunFolder) -> Iterator[BrowserTab]:
     """A tab that looks at the run in `folder`, of which something is to be seen."""
     page, follower = Page("127.0.0.1", 0), Follower(folder.path, "cpu", None)
-    shown = app.App(page, app.load(follower.first(page.say), "cpu", page).mixture)
+    loaded = app.load(follower.first(page.say), "cpu", page)
+    shown = app.App(page, Variants(loaded, folder.mixture))
     follower.follow(shown.show, shown.tell)
     with BrowserTab(page.port, *SIZE) as tab:
         tab.next_picture()

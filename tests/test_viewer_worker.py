@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import viewing
@@ -11,6 +12,8 @@ import viewing
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from viewer.worker import Closed, Frame, Order, Turns, Worker
+
+DRAWN = SimpleNamespace(fresh=True)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def run(tab: FakeTab, draw: Callable[[Shot], object]) -> Worker:
 
 
 def test_a_resting_tab_gets_one_picture_of_its_full_size(tab: FakeTab) -> None:
-    worker = run(tab, lambda shot: None)
+    worker = run(tab, lambda shot: DRAWN)
     until(lambda: tab.frames)
     time.sleep(0.1)
     worker.close()
@@ -71,7 +74,7 @@ def test_a_resting_tab_gets_one_picture_of_its_full_size(tab: FakeTab) -> None:
 
 def test_the_newest_order_wins_while_a_picture_is_on_its_way(tab: FakeTab) -> None:
     tab.arrived.clear()
-    worker = run(tab, lambda shot: None)
+    worker = run(tab, lambda shot: DRAWN)
     until(lambda: tab.frames)
     for key in (1, 2, 3):
         tab.wanted = replace(tab.wanted, key=key)
@@ -86,7 +89,7 @@ def test_the_newest_order_wins_while_a_picture_is_on_its_way(tab: FakeTab) -> No
 
 def test_small_while_it_moves_and_sharp_once_it_rests(tab: FakeTab) -> None:
     tab.wanted = replace(tab.wanted, moving=True)
-    worker = run(tab, lambda shot: time.sleep(0.2))
+    worker = run(tab, lambda shot: (time.sleep(0.2), DRAWN)[1])
     for key in (1, 2):
         until(lambda key=key: len(tab.frames) == key)
         tab.wanted = replace(tab.wanted, key=key)
@@ -103,9 +106,10 @@ def test_small_while_it_moves_and_sharp_once_it_rests(tab: FakeTab) -> None:
 
 
 def test_a_failure_is_told_once_and_the_next_order_works(tab: FakeTab) -> None:
-    def draw(shot: Shot) -> None:
+    def draw(shot: Shot) -> object:
         if shot.t == 0:
             raise RuntimeError("broken")
+        return DRAWN
 
     worker = run(tab, draw)
     until(lambda: tab.errors)
@@ -124,7 +128,7 @@ def test_a_tab_that_cannot_say_what_it_wants_is_told_why_and_asked_again(
         raise RuntimeError("no such camera")
 
     monkeypatch.setattr(tab, "order", confused)
-    worker = run(tab, lambda shot: None)
+    worker = run(tab, lambda shot: DRAWN)
     until(lambda: tab.errors)
     monkeypatch.undo()
     until(lambda: tab.frames)
@@ -134,7 +138,7 @@ def test_a_tab_that_cannot_say_what_it_wants_is_told_why_and_asked_again(
 
 def test_it_ends_with_its_tab(tab: FakeTab) -> None:
     tab.gone = True
-    worker = run(tab, lambda shot: None)
+    worker = run(tab, lambda shot: DRAWN)
     worker.join(30)
     assert not worker.is_alive()
 

@@ -1,11 +1,15 @@
 """The made mixture as the viewer's tests see it: with lenses whose principal point is not in the middle."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import mixtures
+import torch
 
 from moegs.cameras import Camera
+from moegs.checkpoint import Checkpoint
 from moegs.mixture import Mixture
+from moegs.variants import Variants
 
 
 def mixture(kinds: tuple[str, ...] = ("poly", "key")) -> Mixture:
@@ -13,6 +17,15 @@ def mixture(kinds: tuple[str, ...] = ("poly", "key")) -> Mixture:
     made = mixtures.mixture(kinds)
     made.rig = replace(made.rig, cameras=tuple(map(_off_centre, made.rig.cameras)))
     return made
+
+
+def variants(made: Mixture | None = None) -> Variants:
+    """All that there is to look at of `made`, or of the two experts, with random scores of every Gaussian."""
+    made = mixture() if made is None else made
+    generator = torch.Generator().manual_seed(11)
+    experts = zip(made.names, made.members, strict=True)
+    scores = {name: torch.rand(len(expert), generator=generator) for name, expert in experts}
+    return Variants(Checkpoint(made, importance={"contribution": scores}), Path("moegs.pt"))
 
 
 def _off_centre(camera: Camera) -> Camera:

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,6 +36,7 @@ def view(
     host: str = "127.0.0.1",
     port: int = 8080,
     device: Device = "auto",
+    compare: str | None = None,
     watch: Path | None = None,
     phase: str | None = None,
     keep_mb: int = KEEP_MB,
@@ -46,14 +48,19 @@ def view(
         host: The address to listen at. Other than 127.0.0.1 it lets everybody in who can reach this machine.
         port: The port to listen at; the next free one if it is taken.
         device: Where to compute.
+        compare: What to set beside it: another checkpoint of the same data set, or expert:NAME, one expert of CKPT
+            alone, or kept:SHARE, CKPT pruned by its stored scores, such as kept:0.45.
         watch: Instead of CKPT, the folder of a training run (its --out), begun or not: shows how it stands, live.
         phase: With --watch, the expert to see while it trains; the first that is under way when left out.
-        keep_mb: Memory for the Gaussians of frames that were seen, so that playing them again evaluates no network.
+        keep_mb: Memory for the Gaussians of frames that were seen, so that playing them again evaluates no network; of
+            each mixture that is shown.
     """
     if keep_mb < 0:
         raise ValueError(f"--keep-mb: got {keep_mb}, expected 0 or more megabytes")
     if checkpoint is not None and watch is not None:
         raise ValueError(f"{checkpoint}, --watch {watch}: give one of them")
+    if compare is not None and watch is not None:
+        raise ValueError(f"--compare {compare}, --watch {watch}: what still trains is not compared; give one of them")
     if phase is not None and watch is None:
         raise ValueError(f"--phase {phase}: needs --watch RUN")
     path = demo.path() if checkpoint is None else checkpoint
@@ -62,7 +69,8 @@ def view(
     # A tab may close between a look whether it is there and a message to it: no news to anybody.
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
-    show = _Show(path if watch is None else watch, device, page, watch is not None, phase, keep_mb)
+    wish = _Wish(path if watch is None else watch, device, watch is not None, phase, compare, keep_mb * 10**6)
+    show = _Show(wish, page)
     with _scratch():
         try:
             show.start()
@@ -93,28 +101,44 @@ def _scratch() -> Iterator[None]:
             tempfile.tempdir = before
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """What the command line asks for."""
+
+    path: Path
+    """Of the checkpoint, or of the run that is `watched`."""
+    device: Device
+    watched: bool
+    phase: str | None
+    beside: str | None
+    keep_bytes: int
+
+
 class _Show(threading.Thread):
     """Loads the mixture and opens the sessions, so that Ctrl-C is heard meanwhile."""
 
-    def __init__(
-        self, path: Path, device: Device, page: "Page", watched: bool, phase: str | None, keep_mb: int
-    ) -> None:
-        """Of the checkpoint at `path`, or of what the run there that is `watched` makes of it."""
+    def __init__(self, wish: _Wish, page: "Page") -> None:
         super().__init__(daemon=True, name="moegs-load")
         self.ready = threading.Event()
         self.error: Exception | None = None
-        self._path, self._page = path, page
-        self._device: Device = device
-        self._watched, self._phase, self._keep_mb = watched, phase, keep_mb
+        self._wish, self._page = wish, page
         self._app: App | None = None
         self._follower: Follower | None = None
 
     def run(self) -> None:
         try:
+            from moegs.runs import RunFolder
+            from moegs.variants import Variants
             from viewer import app  # brings torch: some seconds
 
             path, loaded = self._load()
-            self._app = app.App(self._page, loaded.mixture, self._path.stem, self._keep_mb * 10**6)
+            variants = Variants(
+                loaded, RunFolder(self._wish.path).mixture if self._wish.watched else path, self._wish.keep_bytes
+            )
+            beside = self._wish.beside or ""
+            if beside:
+                app.set_beside(variants, beside, self._page)
+            self._app = app.App(self._page, variants, beside)
             print(app.summary(path, loaded), flush=True)
             if self._follower is not None:
                 self._follower.follow(self._app.show, self._app.tell)
@@ -125,15 +149,16 @@ class _Show(threading.Thread):
     def _load(self) -> "tuple[Path, Checkpoint]":
         from viewer import app
 
-        if not self._watched:
-            return self._path, app.load(self._path, self._device, self._page)
+        wish = self._wish
+        if not wish.watched:
+            return wish.path, app.load(wish.path, wish.device, self._page)
         from viewer.follower import Follower
 
-        self._follower = Follower(self._path, self._device, self._phase)
+        self._follower = Follower(wish.path, wish.device, wish.phase)
         while True:
             path = self._follower.first(self._page.say)
             try:
-                return path, app.load(path, self._device, self._page)
+                return path, app.load(path, wish.device, self._page)
             except ValueError:
                 if path.exists():  # else what is finished has just taken the place of a snapshot
                     raise

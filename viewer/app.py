@@ -1,4 +1,4 @@
-"""The application: a mixture, and a session for every tab that looks at it."""
+"""The application: a checkpoint, and a session for every tab that looks at it."""
 
 import threading
 import time
@@ -8,10 +8,10 @@ import viser
 
 from moegs import checkpoint, views
 from moegs.checkpoint import Checkpoint
-from moegs.instants import INSTANTS_BYTES
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device, device, memory_told
+from moegs.variants import Variants
 from viewer.page import Page
 from viewer.session import Session
 from viewer.studio import Studio
@@ -25,16 +25,12 @@ PATIENCE = 1.0
 class App:
     """Sessions by the number of their tab."""
 
-    def __init__(self, page: Page, mixture: Mixture, name: str = "moegs", keep_bytes: int = INSTANTS_BYTES) -> None:
-        """Shows `mixture` in all tabs of `page`, those that are open and those that come; files begin with `name`.
-
-        `keep_bytes`: of the Gaussians of frames that were seen.
-        """
-        self._keep_bytes = mixture.instants.limit = keep_bytes
-        self._studio = Studio(mixture, page.server.get_clients, name)
+    def __init__(self, page: Page, variants: Variants, beside: str = "") -> None:
+        """Shows `variants` in all tabs of `page`, those that are open and those that come, compared with `beside`."""
+        self._studio = Studio(variants, page.server.get_clients, beside)
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
-        page.server.scene.set_up_direction(mixture.rig.up.double().cpu().numpy())
+        page.server.scene.set_up_direction(variants.mixture.rig.up.double().cpu().numpy())
         page.hand_over(self._join, self._leave)
 
     def close(self) -> bool:
@@ -51,9 +47,9 @@ class App:
 
     def show(self, mixture: Mixture) -> None:
         """Puts `mixture`, a later state of the same training, in the place of the one that is shown."""
-        mixture.instants.limit = self._keep_bytes
         with self._lock:
-            self._studio.mixture = mixture
+            before = self._studio.variants
+            self._studio.variants = Variants(Checkpoint(mixture), before.path, before.keep_bytes)
             sessions = list(self._sessions.values())
         for session in sessions:
             session.renew()
@@ -92,6 +88,16 @@ def load(path: Path, where: Device, page: Page) -> Checkpoint:
         rig = loaded.mixture.rig
         views.draw(loaded.mixture, Shot(rig.cameras[0].fitted(*WARM_UP_SIZE), rig.timeline.t(0)))
     return loaded
+
+
+def set_beside(variants: Variants, text: str, page: Page) -> None:
+    """Makes ready what `text` names, so that it can be set beside `variants`; `page` says what takes so long.
+
+    Raises ValueError in one line where the two cannot be compared.
+    """
+    with memory_told():
+        page.say(f"Loading {text}")
+        variants.open(text, variants.mixture.device)
 
 
 def summary(path: Path, loaded: Checkpoint) -> str:

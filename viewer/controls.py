@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from moegs import views
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
+from moegs.variants import Variants
 from viewer.state import Extent, ViewState, Way
 
 FREE = "free"
@@ -15,6 +16,12 @@ SPEEDS = ("0.25x", "0.5x", "1x", "2x", "4x")
 
 Write = Callable[[ViewState, Any, float], ViewState]
 """The state after the widget got a value at a moment of the clock."""
+Shown = Callable[[ViewState], bool]
+"""Whether a widget matters now."""
+
+
+def always(state: ViewState) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -22,10 +29,11 @@ class Choice:
     """A dropdown."""
 
     label: str
-    options: Callable[[Mixture], Sequence[str]]
+    options: Callable[[Variants, ViewState], Sequence[str]]
     read: Callable[[ViewState], str]
     write: Write
     hint: str | None = None
+    shown: Shown = always
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Switch:
     read: Callable[[ViewState], bool]
     write: Write
     hint: str | None = None
+    shown: Shown = always
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,7 @@ class Number:
     read: Callable[[ViewState], float]
     write: Write
     hint: str | None = None
-    shown: Callable[[ViewState], bool] = lambda state: True
-    """Whether it matters now."""
+    shown: Shown = always
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,30 @@ class FrameSlider:
 
 
 @dataclass(frozen=True)
+class Percent:
+    """A slider up to 100, a whole per cent at a step."""
+
+    label: str
+    low: int
+    read: Callable[[ViewState], int]
+    write: Write
+    shown: Shown = always
+    hint: str | None = None
+    motion: bool = True
+    """Whether moving it changes what is rendered."""
+
+
+@dataclass(frozen=True)
 class Command:
     """What a key does, and the command palette (Ctrl+K) too."""
 
     label: str
-    hotkey: Literal["space", "J", "L", "home", "end", "escape"]
+    hotkey: Literal["space", "J", "L", "V", "X", "home", "end", "escape"]
     change: Callable[[ViewState, float], ViewState]
     modifier: Literal["shift"] | None = None
 
 
-Control = Choice | Switch | Number | FrameSlider
+Control = Choice | Switch | Number | FrameSlider | Percent
 
 
 def cameras(mixture: Mixture) -> dict[str, int]:
@@ -121,7 +143,11 @@ def _speed(state: ViewState, text: str, now: float) -> ViewState:
 
 TIME: tuple[Control, ...] = (
     Choice(
-        "Speed", lambda mixture: SPEEDS, lambda state: f"{state.playback.speed:g}x", _speed, "1x: as fast as filmed"
+        "Speed",
+        lambda variants, state: SPEEDS,
+        lambda state: f"{state.playback.speed:g}x",
+        _speed,
+        "1x: as fast as filmed",
     ),
     Switch(
         "Loop",
@@ -138,7 +164,7 @@ TIME: tuple[Control, ...] = (
 VIEW: tuple[Control, ...] = (
     Choice(
         "View",
-        views.ids,
+        lambda variants, state: variants.views(state.compared),
         lambda state: state.view,
         lambda state, view, now: replace(state, view=view),
         views.describe(),
@@ -148,7 +174,7 @@ FRAME = FrameSlider("Frame", lambda state: round(state.playback.start), seek)
 MUTING: tuple[Control, ...] = (
     Choice(
         "Muted share",
-        lambda mixture: get_args(MuteRule),
+        lambda variants, state: get_args(MuteRule),
         lambda state: state.mute_rule,
         lambda state, rule, now: replace(state, mute_rule=rule),
         "Where a muted expert's share goes. renormalize: the live experts decide among themselves; "
@@ -172,10 +198,10 @@ FRUSTUMS = Switch(
     "Draw the data set's cameras into the scene: test orange, train grey",
 )
 EXPORT: tuple[Control, ...] = (
-    Choice("Size", lambda mixture: get_args(Extent), lambda state: state.export.size, _export("size")),
+    Choice("Size", lambda variants, state: get_args(Extent), lambda state: state.export.size, _export("size")),
     Choice(
         "Camera way",
-        lambda mixture: get_args(Way),
+        lambda variants, state: get_args(Way),
         lambda state: state.export.way,
         _export("way"),
         "sway: there and back within the arc of the data set's cameras; turntable: around the middle of the scene, "

@@ -1,10 +1,14 @@
 """Markup: the lines of the panel that are no widgets, as HTML."""
 
+from collections.abc import Sequence
 from html import escape
 
+from moegs.compare import Budget
 from moegs.legends import expert_color
 from moegs.mixture import Mixture
 from moegs.probe import Reading
+from moegs.shots import Comparison
+from moegs.variants import Variants
 from viewer.exports import Progress
 from viewer.state import ViewState
 from viewer.worker import Frame
@@ -15,6 +19,10 @@ ALARM = "margin:0.4em 0.85em;padding:0.5em 0.8em;border-radius:0.4em;background:
 STATISTICS_HINT = (
     "fps: pictures per second that arrive here, while something moves. ms: the server's time for one picture, waiting "
     "for other tabs included. In view: Gaussians of all experts, muted ones too, that touch the picture."
+)
+BUDGET_HINT = "ms: from the camera to pixels, the median of the last pictures of one size; MB: parameters in memory"
+PRUNING_HINT = (
+    "The least important Gaussians of all experts together go; ms as in a comparison, at the size that is shown"
 )
 SWITCHES_HINT = "mute leaves this expert out; solo leaves out all that are not soloed; what is muted stays out"
 COLUMNS = {
@@ -54,18 +62,21 @@ def banner(error: Exception) -> str:
     )
 
 
-def statistics(frame: Frame, rate: float | None, total: int) -> str:
+def statistics(frame: Frame, rate: float | None) -> str:
     """Frames per second while something moves, milliseconds, resolution, Gaussians in view of all."""
-    camera, canvas = frame.shot.camera, frame.order.shot.camera
-    size = f"{camera.width}&times;{camera.height}"
-    if camera.width != canvas.width:
-        size += f" <span style='{FAINT}'>of {canvas.width}&times;{canvas.height}</span>"
+    (width, height), canvas = frame.shot.size, frame.order.shot.size
+    size = f"{width}&times;{height}"
+    if width != canvas[0]:
+        size += f" <span style='{FAINT}'>of {canvas[0]}&times;{canvas[1]}</span>"
+    drawings = frame.drawing.sides or (frame.drawing,)
+    drawn = sum(drawing.render.drawn for drawing in drawings)
+    total = sum(len(expert) for drawing in drawings for expert in drawing.mixture.members)
     speed = "still" if rate is None else f"<b>{rate:.0f} fps</b>"
     return (
         f'<div data-moegs="statistics" title="{STATISTICS_HINT}" '
         f'style="{SMALL};font-variant-numeric:tabular-nums;padding-bottom:0.3em">'
         f"{speed} &middot; {1000 * frame.seconds:.0f} ms &middot; {size}<br>"
-        f"{frame.drawing.render.drawn:,} <span style='{FAINT}'>of {total:,} Gaussians in view</span></div>"
+        f"{drawn:,} <span style='{FAINT}'>of {total:,} Gaussians in view</span></div>"
     )
 
 
@@ -103,14 +114,35 @@ def progress(progress: Progress) -> str:
     return f'<div data-moegs="progress" style="{SMALL}">frame {progress.done} of {progress.of}{left}</div>'
 
 
-def reading(reading: Reading, live: tuple[bool, ...] | None, pixel: tuple[int, int]) -> str:
-    """The numbers of every expert at one pixel; `pixel` is its column and row in the picture at the canvas's size."""
+def readings(
+    found: Sequence[tuple[str, Reading]],
+    names: Sequence[str],
+    live: tuple[bool, ...] | None,
+    pixel: tuple[int, int],
+) -> str:
+    """The numbers of every expert at one pixel, of each mixture under its title.
+
+    `names`: of the experts, in the order of their colours. `live`: which experts are, all where None. `pixel`: column
+    and row in the picture at the canvas's size.
+    """
+    tables = "".join(_table(title, reading, names, live) for title, reading in found)
+    return (
+        f'<div data-moegs="reading" style="{SMALL}"><div>column <b>{pixel[0]}</b>, row <b>{pixel[1]}</b></div>'
+        f"{tables}</div>"
+    )
+
+
+def _table(title: str, reading: Reading, names: Sequence[str], live: tuple[bool, ...] | None) -> str:
+    own = [row.name for row in reading.experts]
+    if live is None or list(names) != own:
+        live = (True,) * len(own)
+    colors = [expert_color(names.index(name) if name in names else e) for e, name in enumerate(own)]
     head = "".join(
         f'<th style="{NUMBER};font-weight:400;{FAINT};cursor:help" title="{escape(help)}">{name}</th>'
         for name, help in COLUMNS.items()
     )
     rows = "".join(
-        f"<tr><td>{swatch(expert_color(e), live is not None and not live[e])}{escape(row.name)}</td>"
+        f"<tr><td>{swatch(colors[e], not live[e])}{escape(row.name)}</td>"
         f'<td style="{NUMBER}"><b>{row.gate:.1%}</b></td><td style="{NUMBER}">{row.logit:.3f}</td>'
         f'<td style="{NUMBER}">{_color(row.color)}</td>'
         f'<td style="{NUMBER}">{_depth(row.depth)}</td></tr>'
@@ -121,9 +153,66 @@ def reading(reading: Reading, live: tuple[bool, ...] | None, pixel: tuple[int, i
         f'<td style="{NUMBER}">{_color(reading.color)}</td>'
         f'<td style="{NUMBER}">{_depth(reading.depth)}</td></tr>'
     )
+    above = f'<div style="padding-top:0.5em"><b>{escape(title)}</b></div>' if title else ""
+    return f'{above}<table style="width:100%;border-collapse:collapse"><tr><th></th>{head}</tr>{rows}{total}</table>'
+
+
+def divider(comparison: Comparison) -> str:
+    """Where the divider of a wipe is, for the page's script: not to be seen."""
+    lies = " data-lies" * comparison.horizontal
+    return f'<div data-moegs="divider" data-at="{comparison.position:g}"{lies} style="display:none"></div>'
+
+
+def budgets(a: Budget, b: Budget) -> str:
+    """What both sides of a comparison cost, and how B's differs from A's."""
+    rows = [
+        ("Gaussians", a.gaussians, b.gaussians, ",.0f"),
+        ("MB", a.megabytes, b.megabytes, ".1f"),
+    ]
+    if a.seconds is not None and b.seconds is not None:
+        rows += [("ms", 1000 * a.seconds, 1000 * b.seconds, ".1f"), ("fps", 1 / a.seconds, 1 / b.seconds, ".1f")]
+    lines = "".join(
+        f'<tr><td>{name}</td><td style="{NUMBER}">{one:{form}}</td><td style="{NUMBER}">{other:{form}}</td>'
+        f'<td style="{NUMBER};{FAINT}">{100 * (other / one - 1):+.0f}%</td></tr>'
+        for name, one, other, form in rows
+    )
+    names = "".join(
+        f'<div style="overflow-wrap:anywhere"><b>{letter}</b> {escape(each.name)}</div>'
+        for letter, each in (("A", a), ("B", b))
+    )
+    head = f'<tr style="{FAINT}"><td></td><td style="{NUMBER}">A</td><td style="{NUMBER}">B</td><td></td></tr>'
     return (
-        f'<div data-moegs="reading" style="{SMALL}"><div>column <b>{pixel[0]}</b>, row <b>{pixel[1]}</b></div>'
-        f'<table style="width:100%;border-collapse:collapse"><tr><th></th>{head}</tr>{rows}{total}</table></div>'
+        f'<div data-moegs="budget" title="{BUDGET_HINT}" style="{SMALL};padding-bottom:0.4em">{names}'
+        f'<table style="width:100%;border-collapse:collapse">{head}{lines}</table></div>'
+    )
+
+
+def pruning(variants: Variants, share: float) -> str:
+    """How many Gaussians of each expert are left and what a picture takes; or how to get the scores to prune by."""
+    if not variants.prunable:
+        return f'<div data-moegs="pruning" style="{SMALL};overflow-wrap:anywhere">{escape(variants.how_to_score)}</div>'
+    whole, left = variants.kept(1.0), variants.kept(share)
+    rows = [
+        (f"{swatch(expert_color(e))}{escape(name)}", len(some), len(every))
+        for e, (name, some, every) in enumerate(
+            zip(whole.mixture.names, left.mixture.members, whole.mixture.members, strict=True)
+        )
+    ]
+    rows.append(("all", left.budget.gaussians, whole.budget.gaussians))
+    lines = "".join(
+        f'<tr><td>{name}</td><td style="{NUMBER}"><b>{some:,}</b></td>'
+        f'<td style="{NUMBER};{FAINT}">of {every:,}</td><td style="{NUMBER}">{some / max(1, every):.0%}</td></tr>'
+        for name, some, every in rows
+    )
+    costs = f"{left.budget.megabytes:.1f} of {whole.budget.megabytes:.1f} MB"
+    if left.pace.seconds is not None:
+        costs += f" &middot; <b>{left.budget.speed}</b>"
+    if left is not whole and left.pace.size == whole.pace.size:
+        costs += f" <span style='{FAINT}'>unpruned {whole.budget.speed}</span>"
+    note = "" if share == 1 else f'<div style="{FAINT}">By {variants.criterion}; no fine-tuning has been done.</div>'
+    return (
+        f'<div data-moegs="pruning" title="{PRUNING_HINT}" style="{SMALL};padding-bottom:0.4em">'
+        f'<table style="width:100%;border-collapse:collapse">{lines}</table><div>{costs}</div>{note}</div>'
     )
 
 

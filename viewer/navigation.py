@@ -50,11 +50,8 @@ class Stage:
 
     @staticmethod
     def of(rig: Rig) -> "Stage":
-        """The stage of `rig`, sized by how far its cameras stand apart, or its bounds where it has but one."""
-        extent = rig.extent
-        if not extent > 1e-6:
-            extent = float((rig.bounds[1] - rig.bounds[0]).norm()) / 2
-        return Stage(rig, BROWSER_EXTENT / max(extent, 1e-6))
+        """The stage of `rig`, sized by its extent."""
+        return Stage(rig, BROWSER_EXTENT / max(rig.extent, 1e-6))
 
     @property
     def up(self) -> Vector:

@@ -7,14 +7,17 @@ from typing import Any
 import viser
 
 from moegs.mixture import Mixture
-from viewer import controls, markup
-from viewer.controls import Choice, Control, FrameSlider, Number, Switch
+from moegs.shots import Shot
+from moegs.variants import Variants
+from viewer import comparing, controls, markup
+from viewer.comparing import ComparePanel
+from viewer.controls import Choice, Control, FrameSlider, Number, Percent, Switch
 from viewer.exports import Progress
 from viewer.placeholder import status
 from viewer.state import ViewState
 
-PIXEL_WIDTH = 340
-"""Of the panel with one pixel's numbers, in the browser's pixels."""
+PIXEL_WIDTH, PIXEL_TOP = 340, 145
+"""Of the panel with one pixel's numbers, in the browser's pixels: below what names the right one of two pictures."""
 
 MUTE_NAMES, SOLO_NAMES = ("mute", "muted"), ("solo", "soloed")
 """Of an expert's two buttons, while they are off and on."""
@@ -43,10 +46,11 @@ class Actions:
 class Panel:
     """The widgets of one tab."""
 
-    def __init__(self, client: viser.ClientHandle, mixture: Mixture, state: ViewState, actions: Actions) -> None:
-        self._gui, self._mixture, self._actions = client.gui, mixture, actions
+    def __init__(self, client: viser.ClientHandle, variants: Variants, state: ViewState, actions: Actions) -> None:
+        self._gui, self._variants, self._actions = client.gui, variants, actions
         self._notify = client.add_notification
         self._bound: list[tuple[Any, Callable[[ViewState], Any]]] = []
+        self._choices: list[tuple[Any, Choice]] = []
         self._sometimes: list[tuple[Any, Callable[[ViewState], bool]]] = []
         gui = self._gui
         self._note = gui.add_html("", visible=False)
@@ -57,9 +61,11 @@ class Panel:
         with gui.add_folder("View"):
             self._add_controls(controls.VIEW, state)
             self._add_cameras(state)
+        swap = self._triggered(comparing.swap)
+        self._comparing = ComparePanel(gui, variants, state, self._add, swap)
         with gui.add_folder("Experts"):
-            self._experts = [self._add_expert(number, state) for number in range(len(mixture.names))]
-            if len(mixture.names) > 1:  # else there is nobody to take over a muted share
+            self._experts = [self._add_expert(number, state) for number in range(len(self._mixture.names))]
+            if len(self._mixture.names) > 1:  # else there is nobody to take over a muted share
                 self._add_controls(controls.MUTING, state)
             if self._mixture.router is not None and self._mixture.router.sees_features_alone:
                 self._add_controls(controls.GATING, state)
@@ -69,22 +75,30 @@ class Panel:
         with self._pixel.add_tab("Pixel"):
             self._reading = gui.add_html("")
             gui.add_button("Close", color="gray").on_click(self._triggered(controls.unpick))
-        self._pixel.float(x=-15, y=15, width=PIXEL_WIDTH)
-        for command in controls.COMMANDS:
+        self._pixel.float(x=-15, y=PIXEL_TOP, width=PIXEL_WIDTH)
+        for command in (*controls.COMMANDS, *comparing.COMMANDS):
             handle = gui.add_command(command.label, hotkey=command.hotkey, modifier=command.modifier)
             handle.on_trigger(self._triggered(command.change))
 
-    def renew(self, mixture: Mixture, state: ViewState) -> bool:
-        """Shows `mixture` in place of an earlier one; False when it has other experts and needs another panel."""
-        if mixture.names != self._mixture.names:
+    @property
+    def _mixture(self) -> Mixture:
+        return self._variants.mixture
+
+    def renew(self, variants: Variants, state: ViewState) -> bool:
+        """Shows `variants` in place of an earlier one; False when it has other experts and needs another panel."""
+        if (variants.mixture.names, variants.prunable) != (self._mixture.names, self._variants.prunable):
             return False
-        self._mixture = mixture
+        self._variants = variants
         self.sync(state)
         return True
 
     def sync(self, state: ViewState) -> None:
         """Brings every widget to `state`."""
         playing = state.playback.playing
+        for handle, row in self._choices:
+            options = tuple(row.options(self._variants, state))
+            if handle.options != options:
+                handle.options = options
         for handle, read in self._bound:
             if not (playing and handle is self._slider):  # it follows the pictures then
                 handle.value = read(state)
@@ -96,6 +110,7 @@ class Panel:
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
         self._pixel.visible = state.picked is not None
+        self._comparing.sync(self._variants, state)
 
     def show_time(self, state: ViewState, frame: float) -> None:
         """The frame that the picture shows."""
@@ -110,6 +125,10 @@ class Panel:
 
     def show_statistics(self, html: str) -> None:
         _set(self._statistics, html)
+
+    def show_cost(self, shot: Shot) -> None:
+        """What both sides of a comparison, and what is left of a pruned mixture, take."""
+        self._comparing.show(shot)
 
     def show_reading(self, html: str) -> None:
         _set(self._reading, html)
@@ -197,13 +216,17 @@ class Panel:
             self._add(row, state)
 
     def _add(self, row: Control, state: ViewState) -> Any:
+        parts = []
         if row.hint is not None and not isinstance(row, Switch):  # whose label is there to be clicked
-            self._gui.add_html(markup.hint(row.hint))
+            parts.append(self._gui.add_html(markup.hint(row.hint)))
         handle = self._widget(row, state)
-        if isinstance(row, Number):
-            self._sometimes.append((handle, row.shown))
-            handle.visible = row.shown(state)
-        moving = isinstance(row, FrameSlider)
+        if not isinstance(row, FrameSlider):
+            for part in (*parts, handle):
+                self._sometimes.append((part, row.shown))
+                part.visible = row.shown(state)
+        if isinstance(row, Choice):
+            self._choices.append((handle, row))
+        moving = isinstance(row, FrameSlider) or (isinstance(row, Percent) and row.motion)
         self._bound.append((handle, row.read))
 
         def changed(event: viser.GuiEvent) -> None:
@@ -218,13 +241,14 @@ class Panel:
         gui = self._gui
         match row:
             case Choice():
-                return gui.add_dropdown(
-                    row.label, tuple(row.options(self._mixture)), initial_value=row.read(state), hint=row.hint
-                )
+                options = tuple(row.options(self._variants, state))
+                return gui.add_dropdown(row.label, options, initial_value=row.read(state), hint=row.hint)
             case Switch():
                 return gui.add_checkbox(row.label, row.read(state), hint=row.hint)
             case Number():
                 return gui.add_number(row.label, row.read(state), min=row.low, max=row.high, hint=row.hint)
+            case Percent():
+                return gui.add_slider(row.label, row.low, 100, 1, row.read(state), hint=row.hint)
             case FrameSlider():
                 last = state.playback.last
                 return gui.add_slider(row.label, 0, last, 1, row.read(state), hint=row.hint, disabled=last == 0)

@@ -11,13 +11,12 @@ Point = tuple[float, float]
 """Shares of the picture's width and height, from its left and upper edge."""
 
 
-def point_under(x: float, y: float, tiles: tuple[Tile, ...]) -> Point | None:
-    """The middle of the picture's pixel at the shares `x` and `y` of a canvas of `tiles`; None beside all of them."""
-    width, height = tiles[0].width, tiles[0].height
-    column, row = pixel_at((x, y), width, height)
+def point_under(at: Point, size: tuple[int, int], tiles: tuple[Tile, ...]) -> Point | None:
+    """The middle of the picture's pixel seen at `at`, in shares of a canvas of `size` with `tiles`; None beside all."""
+    column, row = pixel_at(at, *size)
     for tile in tiles:
         if tile.holds(column, row):
-            return (tile.column(column) + 0.5) / width, (tile.row(row) + 0.5) / height
+            return (tile.column(column) + 0.5) / tile.width, (tile.row(row) + 0.5) / tile.height
     return None
 
 

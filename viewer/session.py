@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import viser
 
-from moegs import probe, views
 from moegs.cameras import Camera
 from moegs.shots import Shot
 from viewer import exports, frustums, markup
 from viewer.controls import cameras
 from viewer.darkroom import Darkroom
 from viewer.exports import Video
+from viewer.inspector import inspected
 from viewer.navigation import Flight, Pose, Stage, pose_of
 from viewer.panels import Actions, Change, Panel
-from viewer.picking import marked, pixel_at, point_under
+from viewer.picking import marked, point_under
 from viewer.placeholder import hold
 from viewer.state import ViewState
 from viewer.studio import Studio
@@ -50,7 +50,7 @@ class Session:
         self._settled = False
         self._failed = False
         self._renewals = self._ordered = 0
-        self._state = ViewState.of(studio.mixture)
+        self._state = ViewState.of(studio.mixture, studio.beside)
         self._pose: Pose | None = None
         self._worker = Worker(self, studio.draw)
         hold(client, "Drawing the first picture")
@@ -81,6 +81,8 @@ class Session:
         now = time.monotonic()
         with self._lock:
             state = change(self._state, now)
+            if state.compared != self._state.compared:
+                state = state.fitted(self._studio.variants)
             if state == self._state:
                 return
             self._state = state
@@ -94,12 +96,12 @@ class Session:
 
     def renew(self) -> None:
         """Takes up the studio's new mixture; the camera, the time and what was chosen stay where it has them."""
-        mixture = self._studio.mixture
+        variants = self._studio.variants
         with self._lock:
             self._renewals += 1
             self._version += 1
-            if not self._panel.renew(mixture, self._state):
-                self._state = self._state.carried_to(mixture)
+            if not self._panel.renew(variants, self._state):
+                self._state = self._state.carried_to(variants)
                 self._client.gui.reset()
                 self._panel = self._new_panel()
         self._worker.wake()
@@ -139,7 +141,7 @@ class Session:
             width, height = self._canvas()
             if self._pose is None or width < 1 or height < 1:
                 return None
-            camera = self._camera(width, height)
+            camera = self._camera(self._pane())
             moving = state.playback.playing or now - self._touched < QUIET
         frame = state.playback.frame(now)
         return Order(state.shot(camera, frame), (version, frame, width, height), moving)
@@ -151,18 +153,17 @@ class Session:
         if self._ordered < self._renewals:  # drawn of a mixture that is no longer shown
             return
         asked = frame.order.shot.camera
-        if (asked.width, asked.height) != self._canvas():
+        if (asked.width, asked.height) != self._pane():
             return  # it would be squeezed: the canvas has changed since, and a picture of its new size is next
         pixels = frame.drawing.burnt()
         height, width = pixels.shape[:2]
         state = self._state
         with self._client.atomic():
             if state.picked is not None:
-                reading = probe.read(self._studio.mixture, frame.drawing.render, *pixel_at(state.picked, width, height))
-                place = pixel_at(state.picked, asked.width, asked.height)
-                self._panel.show_reading(markup.reading(reading, frame.shot.active, place))
-                pixels = marked(pixels, state.picked, views.tiles(self._studio.mixture, frame.shot.view, width, height))
-            lossless = frame.sharp and frame.drawing.legend is not None and width * height <= PNG_PIXELS
+                self._panel.show_reading(inspected(frame, self._studio.variants, state.picked))
+                pixels = marked(pixels, state.picked, self._studio.variants.tiles(frame.shot))
+            coded = any(each.legend is not None for each in (frame.drawing, *frame.drawing.sides))
+            lossless = frame.sharp and coded and width * height <= PNG_PIXELS
             self._client.scene.set_background_image(
                 pixels,
                 format="png" if lossless else "jpeg",
@@ -173,7 +174,8 @@ class Session:
             if self._failed:
                 self._panel.show_error(None)
                 self._failed = False
-            self._tell_statistics(frame)
+            if self._tell_statistics(frame):
+                self._panel.show_cost(frame.shot)
         self._await_arrival()
         self._arrivals.append(time.monotonic())
 
@@ -201,7 +203,7 @@ class Session:
 
     def _new_panel(self) -> Panel:
         actions = Actions(self.change, self.fly, self.home, self.record, self.photograph, self.cancel)
-        panel = Panel(self._client, self._studio.mixture, self._state, actions)
+        panel = Panel(self._client, self._studio.variants, self._state, actions)
         panel.show_note(self._studio.note)
         return panel
 
@@ -209,12 +211,17 @@ class Session:
         camera = self._client.camera
         return camera.image_width, camera.image_height
 
-    def _camera(self, width: int, height: int) -> Camera:
+    def _pane(self) -> tuple[int, int]:
+        """Width and height of each picture on the canvas: side by side there are two."""
+        (width, height), (across, down) = self._canvas(), self._state.panes
+        return width // across, height // down
+
+    def _camera(self, size: tuple[int, int]) -> Camera:
         flight = self._state.flight
         if flight is not None:
-            return self._studio.mixture.rig.cameras[flight.number].fitted(width, height)
+            return self._studio.mixture.rig.cameras[flight.number].fitted(*size)
         assert self._pose is not None
-        return self._stage.camera(self._pose, width, height)
+        return self._stage.camera(self._pose, *self._canvas()).fitted(*size)
 
     def _export_shot(self) -> tuple[Shot, str]:
         """What is exported now, and the name of its file without suffix."""
@@ -222,12 +229,13 @@ class Session:
             state, canvas = self._state, self._canvas()
             cameras = self._studio.mixture.rig.cameras
             own = cameras[self._stage.start() if state.flight is None else state.flight.number]
-            size = state.export.frame_size(own, canvas)
+            size = state.export.frame_size(own, canvas, state.panes)
             # Fitted from the camera itself, so that a data set camera at its own size is met to the pixel.
-            camera = self._camera(*canvas) if state.flight is None else own
+            camera = self._camera(canvas) if state.flight is None else own
             frame = state.playback.frame(time.monotonic())
             place = "free" if state.flight is None else self._studio.mixture.rig.names[state.flight.number]
-            name = exports.file_name(self._studio.name, state.view, place, f"f{round(frame):03d}")
+            way = () if state.compared is None else (state.compared.mode,)
+            name = exports.file_name(self._studio.name, *way, state.view, place, f"f{round(frame):03d}")
             return state.shot(camera.fitted(*size), frame), name
 
     async def _camera_moved(self, camera: viser.CameraHandle) -> None:
@@ -249,18 +257,23 @@ class Session:
 
     def _clicked(self, event: viser.SceneClickEvent) -> None:
         with self._lock:
-            tiles = views.tiles(self._studio.mixture, self._state.view, *self._canvas())
-            self.change(lambda state, now: replace(state, picked=point_under(*event.screen_pos, tiles)))
+            width, height = self._pane()
+            if width < 1 or height < 1:
+                return
+            shot = self._state.shot(self._camera((width, height)), 0)
+            point = point_under(event.screen_pos, shot.size, self._studio.variants.tiles(shot))
+            self.change(lambda state, now: replace(state, picked=point))
 
-    def _tell_statistics(self, frame: Frame) -> None:
+    def _tell_statistics(self, frame: Frame) -> bool:
+        """Whether it was time to."""
         now = time.monotonic()
         if not frame.sharp and now - self._told < STATISTICS_INTERVAL:
-            return
+            return False
         self._told = now
         recent = [at for at in self._arrivals if now - at < 1.0]
         rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 1 / max(frame.seconds, 1e-3)
-        total = sum(len(expert) for expert in self._studio.mixture.members)
-        self._panel.show_statistics(markup.statistics(frame, None if frame.sharp else rate, total))
+        self._panel.show_statistics(markup.statistics(frame, None if frame.sharp else rate))
+        return True
 
     def _settle(self) -> None:
         """Waits, before the first picture, until the panel is there and the canvas has its place beside it."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from viewer import divider
 from viewer.origin import Answer
 
 TITLE = "moegs"
@@ -56,7 +57,7 @@ def dressed(answer: Answer) -> Answer:
 @lru_cache(maxsize=2)
 def _dress(body: bytes, zipped: bool) -> bytes:
     plain = gzip.decompress(body) if zipped else body
-    head = f"<title>{TITLE}</title><style>{STYLE}</style><script>{SCRIPT}</script>"
+    head = f"<title>{TITLE}</title><style>{STYLE}{divider.STYLE}</style><script>{SCRIPT}{divider.SCRIPT}</script>"
     ours = plain.replace(b"<title>Viser</title>", head.encode(), 1)
     ours = ours.replace(b"<body>", f'<body><div id="moegs-cover">{TITLE}: loading the page &hellip;</div>'.encode(), 1)
     return gzip.compress(ours) if zipped else ours

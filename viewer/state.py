@@ -1,16 +1,16 @@
 """ViewState: everything that one tab has chosen, as one frozen value."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from moegs import views
 from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
-from moegs.shots import Shot
+from moegs.shots import Comparison, Shot
 from moegs.timeline import Timeline
 from moegs.tours import Tour
+from moegs.variants import Variants
 from viewer.navigation import Flight
 from viewer.playback import Playback
 
@@ -43,14 +43,12 @@ class ExportOptions:
         """The way of the camera, as the command line would name it."""
         return Tour(None if self.way == "sway" else self.degrees, self.seconds, self.fps, self.running)
 
-    def frame_size(self, camera: Camera, canvas: tuple[int, int]) -> tuple[int, int]:
-        """Width and height in pixels; `camera` is one of the data set."""
-        if self.size == "canvas":
-            return canvas
+    def frame_size(self, camera: Camera, canvas: tuple[int, int], panes: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+        """Width and height in pixels of each of `panes` pictures; `camera` is one of the data set."""
         if self.size == "data set":
             return camera.width, camera.height
-        width, height = self.size.split("x")
-        return int(width), int(height)
+        width, height = canvas if self.size == "canvas" else map(int, self.size.split("x"))
+        return width // panes[0], height // panes[1]
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,10 @@ class ViewState:
     mute_rule: MuteRule = "renormalize"
     skip_below: float = 0.0
     """Tile gating: an expert is left out where its gate is estimated below this; 0 is exact."""
+    kept: float = 1.0
+    """The share of the Gaussians that is left."""
+    comparison: Comparison = field(default_factory=Comparison)
+    """What stands beside it, and how; nothing where its `other` is empty."""
     flight: Flight | None = None
     """The camera of the data set that it looks through; None: the mouse leads."""
     frustums: bool = False
@@ -73,17 +75,39 @@ class ViewState:
     """The pixel that is being read, as shares of the picture's width and height from its left and upper edge."""
     export: ExportOptions = ExportOptions()
 
-    @staticmethod
-    def of(mixture: Mixture) -> "ViewState":
-        """Where a tab starts."""
-        none = (False,) * len(mixture.names)
-        return ViewState(Playback(mixture.rig.timeline), muted=none, soloed=none)
+    def __post_init__(self) -> None:
+        if not 0 < self.kept <= 1:
+            raise ValueError(f"kept: got {self.kept:g}, expected a share of the Gaussians, more than 0 and up to 1")
 
-    def carried_to(self, mixture: Mixture) -> "ViewState":
-        """The same for `mixture`, with other experts of the same scene: none is muted, the view stays if it can."""
-        view = self.view if self.view in views.ids(mixture) else "rgb"
+    @staticmethod
+    def of(mixture: Mixture, beside: str = "") -> "ViewState":
+        """Where a tab starts, compared with `beside`, if anything."""
         none = (False,) * len(mixture.names)
-        return replace(self, view=view, muted=none, soloed=none)
+        start = Playback(mixture.rig.timeline)
+        return ViewState(start, muted=none, soloed=none, comparison=Comparison(beside))
+
+    def carried_to(self, variants: Variants) -> "ViewState":
+        """The same for `variants`, with other experts of the same scene: none is muted or set beside."""
+        none = (False,) * len(variants.mixture.names)
+        return replace(self, muted=none, soloed=none, comparison=Comparison()).fitted(variants)
+
+    def fitted(self, variants: Variants) -> "ViewState":
+        """The same with a view that there is, on both sides of a comparison, and pruned only where there are scores.
+
+        Raises ValueError for a comparison with what is not there.
+        """
+        view = self.view if self.view in variants.views(self.compared) else "rgb"
+        return replace(self, view=view, kept=self.kept if variants.prunable else 1.0)
+
+    @property
+    def compared(self) -> Comparison | None:
+        """The comparison that is shown; None for one picture alone."""
+        return self.comparison if self.comparison.other else None
+
+    @property
+    def panes(self) -> tuple[int, int]:
+        """Of how many whole pictures what is shown is made, across and down."""
+        return (1, 1) if self.compared is None else self.compared.panes
 
     @property
     def timeline(self) -> Timeline:
@@ -98,8 +122,10 @@ class ViewState:
 
     def shot(self, camera: Camera, frame: float) -> Shot:
         """What to draw from `camera` at `frame`."""
-        t = self.timeline.t(frame)
-        return Shot(camera, t, self.view, self.active, self.mute_rule, skip_below=self.skip_below)
+        return Shot(
+            camera, self.timeline.t(frame), self.view, self.active, self.mute_rule,
+            skip_below=self.skip_below, kept=self.kept, comparison=self.compared,
+        )  # fmt: skip
 
     def toggled_mute(self, expert: int) -> "ViewState":
         """The same with expert number `expert` muted, or no longer."""

@@ -143,7 +143,8 @@ class Worker(threading.Thread):
         start = self._now()
         drawing = self._draw(shot)
         self._tab.show(Frame(order, shot, drawing, self._now() - start))
-        self._resolution.measured(size, self._now() - start)
+        if drawing.fresh:
+            self._resolution.measured(size, self._now() - start)
 
     def _wait(self, seen: int, seconds: float | None) -> None:
         with self._changed:

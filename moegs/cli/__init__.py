@@ -7,7 +7,10 @@ from tyro.extras import SubcommandApp
 import moegs
 from moegs import system
 from moegs.cli.bench import bench
+from moegs.cli.compare import compare
+from moegs.cli.distill import distill
 from moegs.cli.evaluate import evaluate
+from moegs.cli.export import export
 from moegs.cli.info import info
 from moegs.cli.prune import prune
 from moegs.cli.render import render
@@ -16,12 +19,15 @@ from moegs.cli.train import train
 
 app = SubcommandApp()
 app.command(render)
+app.command(compare)
 app.command(info)
 app.command(name="eval")(evaluate)
 app.command(train)
 app.command(prune)
 app.command(sweep)
 app.command(bench)
+app.command(distill)
+app.command(export)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from moegs import tours, views
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
-from moegs.shots import Shot
+from moegs.shots import Comparison, Shot
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ShotOptions:
     """A frame number such as 12, or seconds such as 0.4s."""
     view: Annotated[str, arg(help=views.describe())] = "rgb"
     size: str | None = None
-    """Of the picture, as 1280x720; the camera's own when left out."""
+    """Of the picture, as 1280x720; the camera's own when left out (side by side, of each of the two)."""
     mute: tuple[str, ...] = ()
     """Names of experts to leave out."""
     solo: tuple[str, ...] = ()
@@ -32,19 +32,26 @@ class ShotOptions:
     """Divides the router's logits; the router's own when left out."""
     skip_below: float = 0.0
     """Tile gating: leave an expert out in tiles where its gate is estimated below this, such as 0.02; 0 is exact."""
+    kept: float = 1.0
+    """Keep this share of the Gaussians, such as 0.45: those that matter most by the checkpoint's stored scores."""
 
-    def shot(self, mixture: Mixture) -> Shot:
+    def shot(self, mixture: Mixture, comparison: Comparison | None = None) -> Shot:
         """The shot of `mixture` that these options describe; raises ValueError for what it does not have."""
         rig = mixture.rig
         camera = rig.cameras[rig.find(self.camera)]
+        if self.size is not None:
+            (width, height), (across, down) = _size(self.size), (1, 1) if comparison is None else comparison.panes
+            camera = camera.fitted(width // across, height // down)
         return Shot(
-            camera=camera if self.size is None else camera.fitted(*_size(self.size)),
+            camera=camera,
             t=rig.timeline.parse(self.time),
             view=self.view,
             active=self._active(mixture.names),
             mute_rule=self.mute_rule,
             temperature=self.temperature,
             skip_below=self.skip_below,
+            kept=self.kept,
+            comparison=comparison,
         )
 
     def _active(self, names: tuple[str, ...]) -> tuple[bool, ...] | None:

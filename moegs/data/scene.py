@@ -1,6 +1,6 @@
 """Scene: what was filmed, from where and when; the part of it that a checkpoint carries is the Rig."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,10 @@ from moegs.timeline import Timeline
 SPLITS = ("train", "test")
 LARGEST = 1e15
 """World units; squares of what is larger, and their sums, would not fit float32."""
+ONE_PLACE = 1e-6
+"""World units; cameras no further apart stand in one place."""
+AHEAD = 4
+"""How many photos a scene is told of before they are asked for."""
 UNIT = 1e-3
 """How far a direction may be from length 1: far more than float32 makes of it."""
 
@@ -77,9 +81,16 @@ class Rig:
 
     @property
     def extent(self) -> float:
-        """1.1 times the largest distance of a training camera from their mean (3D Gaussian Splatting), world units."""
+        """1.1 times the largest distance of a training camera from their mean (3D Gaussian Splatting), world units.
+
+        Where all stand in one place, half the diagonal of the bounds: rates are per unit of it, and with 0 nothing
+        would learn.
+        """
         centers = torch.stack([self.cameras[i].center for i in self.train or range(len(self.cameras))])
-        return 1.1 * float((centers - centers.mean(0)).norm(dim=1).max())
+        spread = 1.1 * float((centers - centers.mean(0)).norm(dim=1).max())
+        if spread > ONE_PLACE:
+            return spread
+        return float((self.bounds[1] - self.bounds[0]).norm()) / 2 or 1.0
 
     def find(self, text: str) -> int:
         """The number of the camera that `text` names: "test:0", "train:3" or the data set's own name.
@@ -144,6 +155,12 @@ class Scene:
     def pairs(self, cameras: Sequence[int]) -> list[tuple[int, int]]:
         """Camera and frame of every photo of `cameras`, camera by camera."""
         return [(camera, frame) for camera in cameras for frame in self.frames(camera)]
+
+    def in_turn(self, pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Each of `pairs` (camera, frame), in order; while one is at hand, the photos of the next are read."""
+        for place, pair in enumerate(pairs):
+            self.expect(pairs[place : place + AHEAD])
+            yield pair
 
     def photo(self, camera: int, frame: int, device: torch.device | str = "cpu") -> Float[Tensor, "H W 3"]:
         """The photo of the rig's camera number `camera` at `frame`, RGB in [0, 1]."""

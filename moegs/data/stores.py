@@ -8,6 +8,7 @@ import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from moegs.data.footage import Footage
 from moegs.files import replacing
 
 GB = 10**9
+MOST_AT_ONCE = 8
+"""Rolls decoded at a time: each takes an ffmpeg with its threads, one of ours, and a few frames of memory."""
+LOCK_SECONDS = 0.2
+"""Between two looks at whether what a lock is waited for is still wanted."""
 FORMAT = "2"
 """To be raised when frames come out differently than before, so that old cache files are not used."""
 
@@ -67,7 +72,8 @@ class Store(ABC):
 
     @abstractmethod
     def fill(self, rolls: Sequence[Roll]) -> Iterator[Roll]:
-        """Decodes those of `rolls` that are not there yet and can be kept for others, and gives each when that is done.
+        """Decodes those of `rolls` that are not there yet and can be kept for others, and gives each when that is done:
+        some at a time, so in any order.
 
         Raises ValueError before any is decoded when there is no room for all.
         """
@@ -114,9 +120,17 @@ class Disk(Store):
 
     def fill(self, rolls: Sequence[Roll]) -> Iterator[Roll]:
         self.check(rolls)
-        for roll in rolls:
-            self._write(roll)
-            yield roll
+        for file in self._surplus(self._missing(rolls)):  # at once: of what others are writing nobody knows
+            file.unlink(missing_ok=True)
+        halt, pool = threading.Event(), ThreadPoolExecutor(at_once(), thread_name_prefix="decode")
+        try:
+            coming = {pool.submit(self._write, roll, halt): roll for roll in rolls}
+            for done in as_completed(coming):
+                done.result()
+                yield coming[done]
+        finally:  # after an error or an interruption nobody waits for the others
+            halt.set()
+            pool.shutdown(cancel_futures=True)
 
     def frame(self, roll: Roll, index: int) -> UInt8[ndarray, "H W 3"]:
         path = self._path(roll)
@@ -166,10 +180,13 @@ class Disk(Store):
         """The folder, or the nearest one above it that exists."""
         return next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
 
-    def _write(self, roll: Roll) -> None:
-        """Its file is written under another name first, so that it is whole or not there."""
-        path = self._path(roll)
-        with roll.lock, locked(path):
+    def _write(self, roll: Roll, halt: threading.Event | None = None) -> None:
+        """Its file is written under another name first, so that it is whole or not there.
+
+        Raises CancelledError when `halt` is set.
+        """
+        path, halt = self._path(roll), halt or threading.Event()
+        with roll.lock, locked(path, halt):
             if path.exists():
                 os.utime(path)
                 return
@@ -181,6 +198,8 @@ class Disk(Store):
                 header = {"descr": "|u1", "fortran_order": False, "shape": roll.shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 for picture in roll.decode():
+                    if halt.is_set():
+                        raise CancelledError
                     file.write(np.ascontiguousarray(picture).data)
 
     def _surplus(self, size: int) -> list[Path]:
@@ -206,19 +225,31 @@ def folder_of(config: DataConfig) -> Path:
     return config.cache_dir or user
 
 
+def at_once() -> int:
+    """How many rolls are decoded at a time: one for each two CPUs of this process, since ffmpeg uses several."""
+    cpus = getattr(os, "process_cpu_count", os.cpu_count)() or 1  # the former, from Python 3.13, knows of affinity
+    return max(1, min(MOST_AT_ONCE, cpus // 2))
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, halt: threading.Event | None = None) -> Iterator[None]:
     """Only one process at a time is in this block for `path`; what it writes need not be done by the others.
 
-    Raises ValueError when the folder of `path` cannot be written.
+    Raises ValueError when the folder of `path` cannot be written, CancelledError when `halt` is set meanwhile.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     number = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 64  # so that lock files stay few
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.parent / f".{number:02}.lock")
-        lock.acquire()
+        while True:
+            try:
+                lock.acquire(timeout=LOCK_SECONDS)
+                break
+            except Timeout:
+                if halt is not None and halt.is_set():
+                    raise CancelledError from None
     except OSError as error:
         raise ValueError(
             f"{path.parent}: cannot be written ({error.strerror}); set data.cache_dir (--cache-dir) to another place"

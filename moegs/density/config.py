@@ -1,8 +1,10 @@
 """DensityConfig: when Gaussians are added and removed, and which."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from moegs.config import check_range
 from moegs.schedules import Interval, Steps
 
 
@@ -20,8 +22,7 @@ class McmcConfig:
     """Of the mean scale in the loss."""
 
     def __post_init__(self) -> None:
-        if min(self.noise, self.growth, self.opacity_weight, self.scale_weight) < 0:
-            raise ValueError("mcmc: noise, growth and weights must be 0 or more")
+        check_range(self, 0.0, math.inf, "noise", "growth", "opacity_weight", "scale_weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,15 @@ class DensityConfig:
     """In place of clone, split and prune: gsplat's MCMC, on CUDA. It heeds start, stop, every, opacity and limit."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or (self.reset_every is not None and self.reset_every < 1):
-            raise ValueError("every and reset_every: expected at least 1 step between two changes")
-        if self.stop < 1:
-            raise ValueError(f"stop: got {self.stop}, expected at least 1 step")
-        if self.children < 2:
-            raise ValueError(f"children: got {self.children}; a split makes at least 2")
+        check_range(
+            self, 0.0, math.inf, "start", "gradient", "gradient_end", "small", "largest", "rounds", "prune_stop"
+        )
+        check_range(self, 0.0, math.inf, "grow_below", "prune_above")
+        check_range(self, 1.0, math.inf, "every", "stop", "reset_every", "limit")
+        check_range(self, 2.0, math.inf, "children")
+        for group, gradient in self.group_gradients.items():
+            if not gradient >= 0:
+                raise ValueError(f"group_gradients: got {gradient} for '{group}', expected 0 or more")
         for name in ("opacity", "opacity_end", "reset_opacity"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

@@ -166,7 +166,7 @@ class DensityControl:
             [means.new_full((n,), self.config.gradient_at(step, name)) for name, n in counts.items()]
         )
         growing = means > thresholds
-        room = max(0, self.config.limit - len(means))
+        room = max(0, self.config.limit - len(means)) // (self.config.children - 1)  # a split adds so many
         if int(growing.sum()) > room:
             best = (means / thresholds).masked_fill(~growing, -1).topk(room).indices
             growing = torch.zeros_like(growing).index_fill(0, best, True)

@@ -31,13 +31,18 @@ class Rate:
     """Whether the rate is per unit of scene extent, as rates of positions are."""
     restart: int | None = None
     """At this step it starts to fall anew."""
+    first: float = 0.0
+    """Where in the schedule the first step stands ..."""
+    pace: float = 1.0
+    """... and how much of it each step goes through: a training that is taken up again goes through a part of it."""
 
     def at(self, step: int, extent: float) -> float:
         """The rate at `step` for a scene of `extent` world units."""
-        if self.restart is not None and step >= self.restart:
-            step -= self.restart
+        place = self.first + self.pace * step
+        if self.restart is not None and place >= self.restart:
+            place -= self.restart
         end = self.start if self.end is None else self.end
-        share = min(step / self.steps, 1.0)
+        share = min(place / self.steps, 1.0)
         return self.start ** (1 - share) * end**share * (extent if self.times_extent else 1.0)
 
 

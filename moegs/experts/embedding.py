@@ -22,8 +22,6 @@ from moegs.schedules import Steps
 
 NEIGHBOUR_SHARPNESS = 2000.0
 """How fast two Gaussians stop being neighbours: exp(-2000 d^2), d in world units."""
-NEIGHBOUR_STEPS = 100
-"""Steps after which it is measured again who is near whom, as when rows change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +63,17 @@ class EmbeddingConfig(ExpertConfig):
     rates: EmbeddingRates = field(default_factory=EmbeddingRates)
     neighbours: int = 20
     """How many near Gaussians each embedding is held close to."""
+    neighbour_every: int = 100
+    """Steps after which it is measured again who is near whom, as when rows change. No budget scales it: the rates
+    stay, and with them how far Gaussians go in so many steps."""
     neighbour_weight: float = 1.0
     """0: not held at all."""
     opacity_weight: float = 1e-4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.size, self.time_size, self.neighbours) < 1:
-            raise ValueError("size, time_size and neighbours must be at least 1")
+        if min(self.size, self.time_size, self.neighbours, self.neighbour_every) < 1:
+            raise ValueError("size, time_size, neighbours and neighbour_every must be at least 1")
         if not 1 <= self.coarse_rows <= self.time_rows:
             raise ValueError(f"coarse_rows: got {self.coarse_rows}, expected 1 to time_rows, {self.time_rows}")
         if min(self.fine_steps, self.motion_steps, self.shape_start, self.shape_steps) < 0:
@@ -152,7 +153,7 @@ class EmbeddingExpert(Expert[EmbeddingConfig]):
         total = config.opacity_weight * torch.sigmoid(rows["logit_opacities"].mean())
         if not config.neighbour_weight or len(self) < 2:
             return total
-        period = self.step // NEIGHBOUR_STEPS
+        period = self.step // config.neighbour_every
         if self._neighbours is None or self._measured != period:
             self._neighbours = _neighbours(rows["means"].detach(), config.neighbours)
             self._measured = period

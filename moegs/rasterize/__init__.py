@@ -34,8 +34,11 @@ SAMPLE = 4
 """Pixels along each side of a square that has one sample in the first look."""
 
 Backend = Literal["auto", "cpu", "cuda"]
-Choose = Callable[[Float[Tensor, "E h w C"]], Bool[Tensor, "E Y X"]]
-"""From the features at one pixel of every SAMPLE x SAMPLE, over whole tiles, to which tiles of each layer are drawn."""
+Look = Callable[[Bool[Tensor, "Y X"] | None], Float[Tensor, "E h w C"]]
+"""The features at one pixel of every SAMPLE x SAMPLE, over whole tiles: of the tiles asked for, all for None. What it
+shows of the others means nothing."""
+Choose = Callable[[Look], Bool[Tensor, "E Y X"]]
+"""From a first look, as often as it likes, to which tiles of each layer are drawn."""
 Stages = Mapping[str, Callable[[], object]]
 """The steps of a pass by name, in order; each can be run again and again."""
 
@@ -101,7 +104,7 @@ def rasterize(
 ) -> RenderResult:
     """All `layers` from one `camera` in one pass, each with a transmittance of its own.
 
-    `choose` gets a first look and says which tiles are drawn; in the others a layer shows what is behind everything.
+    `choose` may have a first look and says which tiles are drawn; elsewhere a layer shows what is behind everything.
 
     Equal to E separate calls with one layer each. Differentiable in means, quats, scales, opacities, sh and features.
     A Gaussian with a NaN or infinity anywhere is left out. "auto" follows the device of the tensors.
@@ -114,7 +117,7 @@ def rasterize(
         return draw(layers, camera, None)
     chosen: list[Bool[Tensor, "E Y X"]] = []
 
-    def noted(look: Float[Tensor, "E h w C"]) -> Bool[Tensor, "E Y X"]:
+    def noted(look: Look) -> Bool[Tensor, "E Y X"]:
         chosen.append(choose(look))
         grid = (len(layers), *tile_grid(camera.width, camera.height))
         if chosen[0].shape != grid:

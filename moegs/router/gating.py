@@ -13,8 +13,11 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from moegs.cameras import Camera
-from moegs.rasterize import SAMPLE, TILE, sampled
+from moegs.rasterize import SAMPLE, TILE, Look, sampled, tile_grid
 from moegs.router import MuteRule, Router, Seen, gates
+
+LOOK_COST = 0.25
+"""Of a look at all tiles on a CPU, as a share of drawing them."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,45 @@ class Gate:
     skip_below: float
     """An expert is drawn in a tile only if its gate's bound there is at least this."""
 
-    def __call__(self, look: Float[Tensor, "E h w C"]) -> Bool[Tensor, "E Y X"]:
-        """Which tiles are drawn."""
-        with torch.no_grad():
-            logits = self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
-            if logits.is_cuda:
-                from moegs.router import cuda
+    @torch.no_grad()
+    def __call__(self, look: Look) -> Bool[Tensor, "E Y X"]:
+        """Which tiles are drawn.
 
-                return cuda.decide(logits, self.temperature, self.active, self.rule == "renormalize", self.skip_below)
-            share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
-            return wanted(
-                _largest(share), None if self.active is None else _largest(logits), self.active, self.skip_below
-            )
+        One gate of at least `skip_below` keeps a tile and all around it. So on a CPU, where a look costs what it shows,
+        one tile in nine is looked at first, and then those that decide on what it leaves open, unless that is less work
+        than looking: then all is drawn. A GPU looks at all at once.
+        """
+        if self.router.feature_background.is_cuda:
+            from moegs.router import cuda
+
+            logits = self._logits(look(None))
+            return cuda.decide(logits, self.temperature, self.active, self.rule == "renormalize", self.skip_below)
+        few = one_in_nine(*tile_grid(self.camera.width, self.camera.height))
+        shares, _ = self._bounds(look(few), few)
+        undecided = shares < self.skip_below
+        deciding = _spread(undecided.any(0, keepdim=True).float())[0] > 0
+        if undecided.float().mean() <= LOOK_COST * deciding.float().mean():
+            return torch.ones_like(undecided)
+        return self._wanted(look(deciding), deciding) | ~undecided.any(0)
+
+    def _wanted(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Bool[Tensor, "E Y X"]:
+        shares, logits = self._bounds(look, seen)
+        return wanted(shares, None if self.active is None else logits, self.active, self.skip_below)
+
+    def _logits(self, look: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
+        return self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
+
+    def _bounds(
+        self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None
+    ) -> tuple[Float[Tensor, "E Y X"], Float[Tensor, "E Y X"]]:
+        """The largest gate and logit of every expert among the samples of each tile and of those around it, as far as
+        they were `seen`."""
+        logits = self._logits(look)
+        share = gates(logits, self.temperature, self.active if self.rule == "renormalize" else None)
+        shares, largest = (max_pool2d(each[None], TILE // SAMPLE)[0] for each in (share, logits))
+        if seen is not None:
+            shares, largest = (each.masked_fill(~seen, -torch.inf) for each in (shares, largest))
+        return _spread(shares), _spread(largest)
 
 
 def wanted(
@@ -66,6 +96,14 @@ def wanted(
     return live
 
 
+def one_in_nine(rows: int, columns: int) -> Bool[Tensor, "Y X"]:
+    """The fewest of so many tiles that have one of them beside or at every tile."""
+    few = torch.zeros(rows, columns, dtype=torch.bool)
+    down, across = (torch.arange(1, count + 1, 3).clamp_max(count - 1) for count in (rows, columns))
+    few[down[:, None], across] = True
+    return few
+
+
 def over_pixels(tiles: Bool[Tensor, "E Y X"], width: int, height: int) -> Bool[Tensor, "E H W"]:
     """For each pixel whether its tile is among `tiles`."""
     experts, rows, columns = tiles.shape
@@ -73,7 +111,6 @@ def over_pixels(tiles: Bool[Tensor, "E Y X"], width: int, height: int) -> Bool[T
     return whole[:, :height, :width]
 
 
-def _largest(samples: Float[Tensor, "E h w"]) -> Float[Tensor, "E Y X"]:
-    """The largest sample in each tile and the tiles around it."""
-    own = max_pool2d(samples[None], TILE // SAMPLE)
-    return max_pool2d(own, 3, stride=1, padding=1)[0]
+def _spread(tiles: Float[Tensor, "E Y X"]) -> Float[Tensor, "E Y X"]:
+    """The largest number of each tile and the tiles around it."""
+    return max_pool2d(tiles[None], 3, stride=1, padding=1)[0]

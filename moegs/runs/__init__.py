@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-StageName = Literal["experts", "router", "prune"]
+StageName = Literal["experts", "router", "prune", "distill"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In the order in which they are done; from the third on only where the run's config asks for them."""
 
@@ -35,6 +35,10 @@ class RunFolder:
         """The finished expert `name`, a checkpoint of its own."""
         return self.path / "experts" / f"{name}.pt"
 
+    def student(self, name: str) -> Path:
+        """The finished student that the expert `name` became, a checkpoint of its own."""
+        return self.path / "students" / f"{name}.pt"
+
     def state(self, phase: str) -> Path:
         """From where an unfinished phase (an expert or a router) goes on."""
         return self.path / "states" / f"{phase}.pt"
@@ -60,7 +64,13 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for whom holds the lock."""
-        for folder in {self.path, self.expert("x").parent, self.state("x").parent, self.snapshot("x").parent}:
+        for folder in {
+            self.path,
+            self.expert("x").parent,
+            self.student("x").parent,
+            self.state("x").parent,
+            self.snapshot("x").parent,
+        }:
             for left in folder.glob(".*.part*"):
                 left.unlink(missing_ok=True)
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moegs.training.config import TrainConfig
-from moegs.training.events import Begun, Event, Skipped, named
+from moegs.training.events import Begun, Event, Failed, Skipped, named
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.phases import is_finished, prepare
-from moegs.training.sitting import Sitting, opened
+from moegs.training.sitting import Sitting, check_all, opened
 from moegs.training.workers import run_side_by_side
 
 __all__ = ["Event", "Sitting", "TrainConfig", "TrainingError", "train", "train_here"]
@@ -46,6 +46,17 @@ def train(
 
 
 def train_here(runs: Mapping[Path, TrainConfig], on_event: OnEvent, sitting: Sitting) -> None:
-    """Trains the run of each folder on this machine, one after the other; the paths in the configs are absolute."""
+    """Trains the run of each folder on this machine, one after the other; the paths in the configs are absolute.
+
+    A run that fails does not stop the others. Raises TrainingError in one line when one has failed.
+    """
+    failed: dict[str, str] = {}
     for out, settings in runs.items():
-        train(settings, Path(), out, named(on_event, out.name) if len(runs) > 1 else on_event, sitting)
+        try:
+            train(settings, Path(), out, named(on_event, out.name) if len(runs) > 1 else on_event, sitting)
+        except (ValueError, OSError) as error:
+            if len(runs) == 1:
+                raise
+            failed[out.name] = " ".join(str(error).split())
+            on_event(Failed(out.name, failed[out.name]))
+    check_all(failed, len(runs))

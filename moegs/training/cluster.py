@@ -17,7 +17,7 @@ from moegs.training.config import TrainConfig
 from moegs.training.events import Begun, Failed, Skipped, named
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.phases import Job, prepare
-from moegs.training.sitting import Sitting, opened
+from moegs.training.sitting import Sitting, check_all, opened
 from moegs.training.stages import Run
 from moegs.training.workers import THREAD_VARIABLES
 
@@ -39,8 +39,7 @@ def train_all(runs: Mapping[Path, TrainConfig], address: str | None, on_event: O
             tell = named(on_event, out.name) if len(runs) > 1 else on_event
             lines.append(_Line(*stack.enter_context(opened(settings, Path(), out, sitting, tell))))
         failed = _work(lines)
-    if failed:  # only here: to leave the block by it would tell all of them that they have failed
-        raise TrainingError(f"{len(failed)} of {len(runs)} runs failed; {'; '.join(failed)}")
+    check_all(failed, len(runs))  # only here: to leave the block by it would tell all of them that they have failed
 
 
 @dataclass
@@ -67,15 +66,15 @@ class _Place:
     """Of its stage."""
 
 
-def _work(lines: Sequence[_Line]) -> list[str]:
-    """Has all jobs of all `lines` done and hands their events on; what went wrong, a line a run."""
+def _work(lines: Sequence[_Line]) -> dict[str, str]:
+    """Has all jobs of all `lines` done and hands their events on; what went wrong, by the name of the run's folder."""
     import ray
     from ray.exceptions import RayError
     from ray.util.queue import Queue
 
     queue = Queue(actor_options={"num_cpus": 0})
     tasks = {ref: place for number, line in enumerate(lines) for ref, place in _submit(number, line, queue)}
-    failed: dict[int, str] = {}
+    failed: dict[str, str] = {}
     left = list(tasks)
     while left:
         done, left = ray.wait(left, num_returns=len(left), timeout=POLL_SECONDS)
@@ -83,15 +82,16 @@ def _work(lines: Sequence[_Line]) -> list[str]:
         for ref in done:
             place = tasks[ref]
             line = lines[place.line]
+            name = line.run.folder.path.name
             try:
                 error = ray.get(ref)
             except RayError as lost:
-                error = f"{line.run.folder.path}: {place.name} lost its worker for good ({type(lost).__name__})"
-            if error and place.line not in failed:
-                failed[place.line] = error
+                error = f"{place.name} lost its worker for good ({type(lost).__name__}); --resume goes on"
+            if error and name not in failed:
+                failed[name] = error
                 line.tell(Failed(place.name, error))
     _hand_on(queue, lines)
-    return list(failed.values())
+    return failed
 
 
 def _submit(number: int, line: _Line, queue: Any) -> Iterator[tuple[Any, _Place]]:

@@ -1,5 +1,6 @@
 """TrainConfig: all that decides a run, from one YAML file."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from moegs.data import DataConfig
 from moegs.data.config import KEEPING
 from moegs.evaluation import BESIDES
 from moegs.files import replacing
+from moegs.runs import RunFolder
+from moegs.training.distill import DistillTraining
 from moegs.training.experts import ExpertTraining
+from moegs.training.loop import TrainingError
 from moegs.training.pruning import Pruning
 from moegs.training.routing import RouterTraining
 
@@ -31,6 +35,8 @@ class TrainConfig:
     router: RouterTraining = field(default_factory=RouterTraining)
     prune: Pruning | None = None
     """How the finished mixture is pruned, into a file of its own; None: it is not."""
+    distill: tuple[DistillTraining, ...] = ()
+    """Experts that learn from the finished mixture."""
     seed: int = 0
     parallel: int = 1
     """How many experts train at once, each in a process of its own."""
@@ -60,14 +66,15 @@ class TrainConfig:
                 raise ValueError(f"experts: name '{name}': is that of a score; choose another")
             if not name or names.count(name) > 1 or not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"experts: name '{name}'; give each its own, of letters, digits, - and _")
+        students = [student.expert for student in self.distill]
+        for name in students:
+            if name not in names or students.count(name) > 1:
+                raise ValueError(f"distill: expert '{name}'; give names of experts, each once: {', '.join(names)}")
         if not 0 <= self.seed < LARGEST_SEED:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more, less than {LARGEST_SEED}")
-        for key in ("parallel", "threads", "save_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
-        if self.snapshot_seconds < 0:
-            raise ValueError(f"snapshot_seconds: got {self.snapshot_seconds:g}, expected 0 or more")
-        if self.gpu_share <= 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
+        config.check_range(self, 1.0, math.inf, "parallel", "threads", "save_every")
+        config.check_range(self, 0.0, math.inf, "snapshot_seconds")
+        if not self.gpu_share > 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
             raise ValueError(f"gpu_share: got {self.gpu_share:g}, expected a share of 1 or a whole number of GPUs")
 
 
@@ -92,6 +99,27 @@ def difference(ours: TrainConfig, path: Path) -> str | None:
         if key not in FREE and flat_ours.get(key) != flat_theirs.get(key):
             return f"{key}: {flat_theirs.get(key)} there, {flat_ours.get(key)} here"
     return None
+
+
+def claim(folder: RunFolder, settings: TrainConfig, resume: bool, whole: bool) -> None:
+    """Makes `folder` that of `settings`; `whole`: whether all that they ask for is done.
+
+    Raises TrainingError where it belongs to others, or is used and not to be resumed.
+    """
+    if not folder.config.exists():
+        write(settings, folder.config)
+        return
+    other = difference(settings, folder.config)
+    if other:
+        raise TrainingError(
+            f"{folder.path}: belongs to another config ({other}); choose another folder, or its own config"
+        )
+    if not resume:
+        what = "finished" if whole else "unfinished"
+        raise TrainingError(
+            f"{folder.path}: holds this very run already, {what}; add --resume to go on with it, or choose another "
+            "folder"
+        )
 
 
 def _flat(values: object, prefix: str = "") -> dict[str, object]:

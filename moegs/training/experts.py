@@ -1,7 +1,9 @@
 """One expert alone: photometric loss on the pictures that its sampling draws, under density control and its recipe."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,19 +12,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moegs.cameras import Camera
+from moegs.config import check_range
 from moegs.data.scene import Scene
 from moegs.density import DensityConfig, DensityControl
 from moegs.experts import AnyExpertConfig
-from moegs.experts.base import Expert
-from moegs.experts.recipe import Attention, Edit, Ground, Seen
+from moegs.experts.base import Expert, Rate
+from moegs.experts.recipe import Attention, Edit, Ground, Plain, Seen
 from moegs.gaussians import Gaussians
-from moegs.losses import photometric
 from moegs.mixture import Mixture
 from moegs.rasterize import Layer, RenderResult, rasterize
 from moegs.schedules import Steps
 from moegs.ssim import ssim, ssim_map
 from moegs.training.loop import Attempt, Trainee, TrainingError, make_optimizer
-from moegs.training.sampling import Sampling, ShuffledConfig
+from moegs.training.objectives import Objective, Photometric
+from moegs.training.sampling import Sampler, Sampling, ShuffledConfig
+
+FIXED_ROWS = DensityConfig(stop=1)
+"""No round ever changes anything."""
+
+MOST = 1e6
+"""That a factor may be: far beyond what helps, and far from what float32 cannot hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +55,11 @@ class ExpertTraining:
     """Multiplies the scene's extent, and with it all rates and sizes that are measured in it."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: got {self.steps}, expected at least 1")
-        if not 0 <= self.ssim_weight <= 1:
-            raise ValueError(f"ssim_weight: got {self.ssim_weight}, expected a share in [0, 1]")
-        if not self.held_ssim >= 0:
-            raise ValueError(f"held_ssim: got {self.held_ssim}, expected 0 or more")
-        if not self.extent_scale > 0:
-            raise ValueError(f"extent_scale: got {self.extent_scale}, expected a positive number")
+        check_range(self, 1.0, math.inf, "steps")
+        check_range(self, 0.0, 1.0, "ssim_weight")
+        check_range(self, 0.0, MOST, "held_ssim")
+        if not 0 < self.extent_scale <= MOST:
+            raise ValueError(f"extent_scale: got {self.extent_scale}, expected more than 0, up to {MOST:g}")
 
 
 @dataclass(frozen=True)
@@ -107,33 +113,66 @@ class _Last:
         )
 
 
-class ExpertTrainee(Trainee):
-    """An expert that learns to show what the training cameras saw."""
+@dataclass(frozen=True)
+class Learned:
+    """A trained expert that learns on for so many `steps`.
 
-    def __init__(self, config: ExpertTraining, scene: Scene, device: torch.device) -> None:
+    Its schedules stay where they ended, its recipe is over and its rows are fixed. Only its learning rates go back, by
+    the share `rewind` of what it has learned, and fall again (learning rate rewinding, Renda et al. 2020).
+    """
+
+    expert: Expert
+    steps: int
+    rewind: float
+
+    def rates(self) -> list[Rate]:
+        """How fast each parameter learns on, by the steps from now."""
+        back = self.rewind * self.expert.step
+        return [replace(rate, first=self.expert.step - back, pace=back / self.steps) for rate in self.expert.rates()]
+
+
+class ExpertTrainee(Trainee):
+    """An expert that learns to show what the training cameras saw, or what else its objective asks for."""
+
+    def __init__(
+        self,
+        config: ExpertTraining,
+        scene: Scene,
+        device: torch.device,
+        objective: Objective | None = None,
+        learned: Learned | None = None,
+    ) -> None:
+        """`objective`: the photos when None. `learned`: what it goes on from; None: it starts on the scene's points."""
         self.name, self.config, self.scene, self.device = config.name, config, scene, device
+        self.objective = objective or Photometric(config.ssim_weight)
+        self.learned = learned
         self.extent = scene.rig.extent * config.extent_scale
         self.views = {camera: view for view, camera in enumerate(scene.rig.train)}
         self.cameras = [camera.to(device) for camera in scene.rig.cameras]
         self.ground = Ground(scene.rig.timeline.frames, len(self.views), self.extent)
-        self.sampler = config.sampling.start(scene)
-        self._take(config.expert.start(scene.points, scene.rig.timeline.frames, len(self.views)))
+        self.sampler: Sampler = config.sampling.start(scene)
+        if learned is None:
+            self._take(config.expert.start(scene.points, scene.rig.timeline.frames, len(self.views)))
+        else:
+            self._take(learned.expert.requires_grad_(True))
         self.last: _Last | None = None
 
     def _take(self, expert: Expert) -> None:
         self.expert = self.module = expert.to(self.device)
-        self.rates = expert.rates()
+        learned = self.learned
+        self.rates = learned.rates() if learned else expert.rates()
         self.optimizer = make_optimizer(expert, self.rates, self.config.optimizer)
-        self.recipe = expert.recipe(self.ground)
-        self.control = DensityControl(expert, self.optimizer, self.config.density, self.extent, self.recipe)
+        self.recipe = Plain(self.ground, expert.groups) if learned else expert.recipe(self.ground)
+        density = FIXED_ROWS if learned else self.config.density
+        self.control = DensityControl(expert, self.optimizer, density, self.extent, self.recipe)
         self.sampler.frames = self.recipe.frames
 
     def attempt(self, step: int, camera: int, frame: int) -> Attempt:
         expert, config = self.expert, self.config
-        expert.begin_step(step)
-        gaussians = expert.at(self.scene.rig.timeline.t(frame), self.views[camera])
+        expert.begin_step(self.learned.expert.step if self.learned else step)
+        gaussians = expert.at(self.scene.rig.timeline.t(frame), self.views.get(camera))
         background = torch.rand(3).to(self.device) if config.random_background else expert.background
-        attention = self.recipe.attention(step)
+        attention = self._attention(step, camera)
         features = gaussians.means.new_zeros(len(gaussians), 3) if attention is Attention.ROWS else None
         if features is not None:
             features.requires_grad_()
@@ -144,7 +183,7 @@ class ExpertTrainee(Trainee):
         result.means2d.retain_grad()
         photo = self.scene.photo(camera, frame, self.device)
         picture = result.images[0]
-        loss = photometric(picture, photo, config.ssim_weight) + expert.penalty() + self.control.penalty()
+        loss = self.objective.loss(picture, photo, camera, frame) + expert.penalty() + self.control.penalty()
         if self.sampler.held and config.held_ssim:
             loss = loss + config.held_ssim * (1 - ssim(picture, photo)) / 2
         self.last = _Last(step, camera, frame, gaussians, result, photo, features)
@@ -156,7 +195,7 @@ class ExpertTrainee(Trainee):
         last = self.last
         assert last is not None, "no attempt was made"
         self.control.observe(last.result, last.gaussians.rows)
-        if self.recipe.attention(last.step) is not Attention.NONE:
+        if self._attention(last.step, last.camera) is not Attention.NONE:
             t = self.scene.rig.timeline.t(last.frame)
             seen = last.seen(self.cameras[last.camera], self.views[last.camera], t, len(self.expert))
             self.recipe.observe(seen)
@@ -168,10 +207,18 @@ class ExpertTrainee(Trainee):
         self.last = None
         for edit in self.recipe.edits(step):
             self._check(edit, step)
-            self.control.revise(edit)
+            with self._inhabited(step, "its recipe removed", "set the part of the recipe that did so to null"):
+                self.control.revise(edit)
         stage = self.recipe.stage_start(step)
-        self.control.after_step(step - stage)
+        density = self.config.density
+        removed = f"density control (below opacity {density.opacity_at(step - stage):g}, or too large) removed"
+        with self._inhabited(step, removed, "set density.prune_above, or lower density.opacity and the rates"):
+            self.control.after_step(step - stage)
         self.sampler.frames = self.recipe.frames
+
+    def _attention(self, step: int, camera: int) -> Attention:
+        """How closely the recipe watches; what no training camera saw, it never does."""
+        return self.recipe.attention(step) if camera in self.views else Attention.NONE
 
     def _check(self, edit: Edit, step: int) -> None:
         for name, values in {**edit.rewritten, **edit.added}.items():
@@ -180,6 +227,25 @@ class ExpertTrainee(Trainee):
                     f"{self.name}: the recipe's new values of 'groups.{edit.group}.{name}' are not finite at step "
                     f"{step}; lower the rates, or set the part that made them to null"
                 )
+
+    @contextmanager
+    def _inhabited(self, step: int, removed: str, cure: str) -> Iterator[None]:
+        """Raises TrainingError when the block empties a group, and with it a frame; a group may be empty where the
+        others still show something."""
+        before = self.expert.counts()
+        yield
+        emptied = [name for name, count in self.expert.counts().items() if before[name] and not count]
+        timeline = self.scene.rig.timeline
+        bare = [frame for frame in range(timeline.frames) if not self._shows(timeline.t(frame))] if emptied else []
+        if bare:
+            raise TrainingError(
+                f"{self.name}: {removed} the last Gaussian of group '{emptied[0]}' at step {step}, which leaves "
+                f"nothing to show at frame {bare[0]}; {cure}"
+            )
+
+    @torch.no_grad()
+    def _shows(self, t: float) -> bool:
+        return len(self.expert.at(t)) > 0
 
     def state_dict(self) -> dict[str, Any]:
         # A resumed expert has computed nothing from its rows yet: to go on alike, neither may this one have.

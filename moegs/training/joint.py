@@ -25,7 +25,7 @@ class JointTrainee(Trainee):
         self.extent = scene.rig.extent
         self.module = mixture.requires_grad_(True)
         self.rates = _rates(config, factor, mixture)
-        self.optimizer = make_optimizer(self.module, self.rates, "radam")
+        self.optimizer = make_optimizer(self.module, self.rates, "adam")  # radam is still warming up after 1000 steps
         self.cameras = [camera.to(mixture.device) for camera in mixture.rig.cameras]
         self.views = {camera: view for view, camera in enumerate(mixture.rig.train)}
 

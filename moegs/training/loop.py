@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RAdam
 
 from moegs.experts.base import Rate
-from moegs.files import replacing
+from moegs.files import save_tensors
 from moegs.mixture import Mixture
+from moegs.system import memory_told
 from moegs.training.events import Event, Progress, Resumed
 from moegs.training.sampling import Sampler
 from moegs.training.snapshots import Snapshots
@@ -123,9 +124,10 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
     """Trains to the end of `plan`; the seconds that all sittings took.
 
     On a CPU, a run that is killed and started again gives the same result as one that was not. Raises TrainingError
-    when a loss or gradient is not finite.
+    when a loss or gradient is not finite, ValueError when memory does not suffice.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    cure = "lower density.limit or the batch, raise data.downscale"
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), memory_told(trainee.name, cure):
         torch.manual_seed(plan.seed)
         step, before = _take_up(trainee, draws, plan.state_file)
         if step:
@@ -203,8 +205,7 @@ def _put_down(trainee: Trainee, draws: Sampler, step: int, seconds: float, path:
         "draws": draws.state_dict(),
         "random": torch.get_rng_state(),
     }
-    with replacing(path) as temporary:
-        torch.save(contents, temporary)
+    save_tensors(contents, path)
 
 
 def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:

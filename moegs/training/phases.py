@@ -21,7 +21,8 @@ from moegs.training.config import TrainConfig
 from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.loop import OnEvent, Plan, run
-from moegs.training.pictures import ExpertPictures
+from moegs.training.pictures import KeptPictures
+from moegs.training.recipes import stored
 from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
 from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import Snapshots
@@ -116,7 +117,7 @@ class RouterJob(MixtureJob):
         scene = load_scene(settings.data)
         held_out = scene.rig.train[: router.validation] if len(router.tried) > 1 else ()
         learned = [camera for camera in scene.rig.train if camera not in held_out]
-        pictures = ExpertPictures(router.pictures)
+        pictures = KeptPictures(router.pictures)
         plans: list[Plan] = []
         mixtures: dict[float, Mixture] = {}
         psnrs: dict[float, float] = {}
@@ -135,6 +136,7 @@ class RouterJob(MixtureJob):
         best = max(psnrs, key=lambda temperature: psnrs[temperature]) if psnrs else next(iter(mixtures))
         origin = provenance(settings, router, seconds)
         origin["validation"] = {f"{temperature:g}": psnr for temperature, psnr in psnrs.items()}
+        origin["experts"] = stored(settings)
         finish(self.name, mixtures[best], scene, self.path, origin, on_event)
         for plan in plans:
             plan.clear()

@@ -146,7 +146,7 @@ def finetuned(
     draws = Shuffled(scene.pairs(mixture.rig.train), expect=scene.expect)
     seconds = run(trainee, draws, plan, on_event)
     facts = thin.provenance["pruned"] | {"seconds": seconds}
-    learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # which keeps no instant from before
+    learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # with instants of its own
     return replace(thin, mixture=learned.requires_grad_(False), provenance={**thin.provenance, "pruned": facts})
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from moegs import metrics
+from moegs.config import check_range
 from moegs.data.scene import Scene
 from moegs.experts.base import Rate
 from moegs.losses import photometric
@@ -15,7 +16,7 @@ from moegs.mixture import Mixture
 from moegs.router import AnyRouterConfig, Router, VolumeAwareConfig
 from moegs.schedules import Steps
 from moegs.training.loop import Attempt, Trainee, make_optimizer
-from moegs.training.pictures import GB, ExpertPictures, PictureCache
+from moegs.training.pictures import GB, KeptPictures, PictureCache, expert_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,8 @@ class RouterTraining:
         for name in ("rate_weights", "rate_temporal", "rate_network", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a positive number")
-        if not self.instants_gb >= 0:
-            raise ValueError(f"instants_gb: got {self.instants_gb}, expected a number of 0 or more")
+        check_range(self, 0.0, math.inf, "instants_gb")
+        check_range(self, 0.0, 1.0, "ssim_weight")
         if any(not 0 < temperature < math.inf for temperature in self.temperatures):
             raise ValueError(f"temperatures: got {list(self.temperatures)}, expected positive numbers")
         if len({f"{temperature:g}" for temperature in self.temperatures}) < len(self.temperatures):
@@ -126,12 +127,12 @@ class RouterTrainee(Trainee):
         config: RouterTraining,
         mixture: Mixture,
         scene: Scene,
-        pictures: ExpertPictures | None = None,
+        pictures: KeptPictures | None = None,
     ) -> None:
         """`pictures`: where the experts' pictures are kept; routers over the same experts may share it."""
         assert mixture.router is not None, "one expert alone needs no router"
         self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
-        self.pictures = ExpertPictures(config.pictures) if pictures is None else pictures
+        self.pictures = KeptPictures(config.pictures) if pictures is None else pictures
         self.extent = scene.rig.extent
         mixture.experts.requires_grad_(False)
         mixture.instants.limit = int(config.instants_gb * GB)
@@ -144,7 +145,7 @@ class RouterTrainee(Trainee):
         """The mixture over the experts' kept pictures: what is computed is the router's part alone."""
         mixture, annealing = self.mixture, self.config.temperature
         temperature = mixture.temperature if annealing is None else annealing.at(step)
-        images = self.pictures.at(mixture, camera, frame) if self.router.blends else None
+        images = expert_pictures(mixture, camera, frame, self.pictures) if self.router.blends else None
         picture = mixture.over(images, self.cameras[camera], self.scene.rig.timeline.t(frame), temperature)
         photo = self.scene.photo(camera, frame, mixture.device)
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
@@ -172,10 +173,10 @@ class RouterTrainee(Trainee):
 @torch.no_grad()
 def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> float:
     """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % 3 == 0]
     psnrs = [
         float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
-        for camera, frame in scene.pairs(cameras)
-        if frame % 3 == 0
+        for camera, frame in scene.in_turn(pairs)
         for photo in [scene.photo(camera, frame, mixture.device)]
     ]
     return sum(psnrs) / len(psnrs)

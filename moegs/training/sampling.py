@@ -9,11 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moegs.data.scene import Scene
+from moegs.data.scene import AHEAD, Scene
 from moegs.schedules import Steps
 
-AHEAD = 4
-"""How many photos the data are told of before they are asked for."""
 UNKNOWN = 100.0
 """Stands for the error of a picture that was not drawn yet, so that it is; as published."""
 

@@ -1,15 +1,16 @@
 """A sitting: one process's stay in a run's folder, which it claims, and where it says how the run stands."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moegs.data import DataConfig
 from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
-from moegs.training.config import TrainConfig, difference, write
+from moegs.training.config import TrainConfig, claim
 from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.stages import Run
@@ -32,6 +33,15 @@ class Sitting:
     """Write scalars and pictures into the folder `logs` of the run; needs the extra [logs]."""
 
 
+def check_all(failed: Mapping[str, str], runs: int) -> None:
+    """Raises TrainingError in one line when of so many runs any has failed; `failed`: the reason of each, by name."""
+    if failed and runs == 1:
+        raise TrainingError(next(iter(failed.values())))
+    if failed:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise TrainingError(f"{len(failed)} of {runs} runs failed; {told}")
+
+
 @contextmanager
 def opened(
     settings: TrainConfig, base: Path, out: Path, sitting: Sitting, on_event: OnEvent
@@ -42,7 +52,7 @@ def opened(
     work in `out`, it belongs to another config, or it holds a run and `sitting` does not resume.
     """
     settings, folder = settings.resolved(base), RunFolder(out)
-    with lock.hold(folder.lock), _logged(folder, sitting, on_event) as tell:
+    with lock.hold(folder.lock), _logged(folder, settings.data, sitting, on_event) as tell:
         fresh = not folder.config.exists()
         run = Run(settings, folder, sitting.device, sitting.stop_after)
         claim(folder, settings, sitting.resume, run.is_whole)
@@ -51,25 +61,27 @@ def opened(
         try:
             yield run, recorder.tell
         except KeyboardInterrupt:
-            recorder.end("stopped", "by Ctrl-C; --resume goes on")
+            recorder.end("stopped", "by Ctrl-C or SIGTERM; --resume goes on")
             raise
         except Exception as error:
             recorder.end("failed", " ".join(str(error).split()) or type(error).__name__)
             if fresh and not recorder.begun:
                 folder.config.unlink(missing_ok=True)  # a start that fails leaves the folder to the corrected config
             raise
+        finally:
+            folder.sweep()  # of workers that were ended with this process
         whole = run.is_whole
         recorder.end("finished" if whole else "stopped", "" if whole else f"after {run.stages[-1]}; --resume goes on")
 
 
 @contextmanager
-def _logged(folder: RunFolder, sitting: Sitting, on_event: OnEvent) -> Iterator[OnEvent]:
+def _logged(folder: RunFolder, data: DataConfig, sitting: Sitting, on_event: OnEvent) -> Iterator[OnEvent]:
     if not sitting.tensorboard:
         yield on_event
         return
     from moegs.training.logs import TensorBoard
 
-    board = TensorBoard(folder.logs, sitting.device)
+    board = TensorBoard(folder.logs, sitting.device, data)
 
     def tell(event: Event) -> None:
         board.tell(event)
@@ -79,27 +91,6 @@ def _logged(folder: RunFolder, sitting: Sitting, on_event: OnEvent) -> Iterator[
         yield tell
     finally:
         board.close()
-
-
-def claim(folder: RunFolder, settings: TrainConfig, resume: bool, whole: bool) -> None:
-    """Makes `folder` that of `settings`; `whole`: whether all that they ask for is done.
-
-    Raises TrainingError where it belongs to others, or is used and not to be resumed.
-    """
-    if not folder.config.exists():
-        write(settings, folder.config)
-        return
-    other = difference(settings, folder.config)
-    if other:
-        raise TrainingError(
-            f"{folder.path}: belongs to another config ({other}); choose another folder, or its own config"
-        )
-    if not resume:
-        what = "finished" if whole else "unfinished"
-        raise TrainingError(
-            f"{folder.path}: holds this very run already, {what}; add --resume to go on with it, or choose another "
-            "folder"
-        )
 
 
 class _Recorder:

@@ -11,6 +11,7 @@ from moegs.runs import STAGES, RunFolder, StageName
 from moegs.system import Device
 from moegs.training.config import TrainConfig
 from moegs.training.phases import ExpertJob, Job, PruneJob, RouterJob, SoleJob
+from moegs.training.students import DistillJob
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,14 @@ def _prune_jobs(run: Run) -> Sequence[Job]:
     return [] if run.settings.prune is None else [PruneJob(run.settings, run.folder, run.device)]
 
 
+def _distill_jobs(run: Run) -> Sequence[Job]:
+    settings, folder = run.settings, run.folder
+    return [DistillJob(settings, folder, run.device, number, folder.mixture) for number in range(len(settings.distill))]
+
+
 JOBS: dict[StageName, Callable[[Run], Sequence[Job]]] = {
     "experts": _expert_jobs,
     "router": _router_jobs,
     "prune": _prune_jobs,
+    "distill": _distill_jobs,
 }

@@ -71,10 +71,10 @@ def _work(job: Job, connection: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         job(connection.send)
-    except (TrainingError, ValueError) as error:
-        connection.send(TrainingError(str(error)))
     except (KeyboardInterrupt, BrokenPipeError):
         return  # whoever started this is gone, or asked it to end
+    except (ValueError, OSError) as error:
+        connection.send(TrainingError(str(error)))
     else:
         connection.send(None)
 

@@ -23,7 +23,7 @@ PATIENCE = 90_000
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     server = Server("127.0.0.1", 0)
-    app = App(server, viewing.mixture())
+    app = App(server, viewing.variants())
     yield server.url
     assert app.close()
     server.close()
@@ -164,6 +164,42 @@ def test_a_screenshot_is_saved_at_one_click(page: Page) -> None:
         page.locator("canvas[data-engine]").evaluate("e => e.width"),
     )
     page.get_by_text("Export", exact=True).click()
+
+
+def test_the_divider_of_a_wipe_is_dragged_with_the_pointer(page: Page) -> None:
+    page.get_by_text("Compare", exact=True).click()
+    changed(page, lambda: choose(page, "Compare with", "expert:key"))
+    grip = page.locator("#moegs-grip")
+    grip.wait_for()
+    box, whole = grip.bounding_box(), page.locator("canvas[data-engine]").bounding_box()
+    assert box is not None
+    assert whole is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    assert abs(x - whole["width"] / 2) < 2, "in the middle at first"
+
+    def drag() -> None:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(0.2 * whole["width"], y, steps=5)
+        page.mouse.up()
+
+    changed(page, drag)
+    expect(page.locator("[data-moegs=divider]")).to_have_attribute("data-at", "0.2")
+    expect(page.get_by_role("combobox", name="Camera", exact=True)).to_have_value("test:0  cam00")  # it is no orbit
+    changed(page, lambda: choose(page, "Compare with", "nothing"))
+    expect(grip).to_be_hidden()
+    page.get_by_text("Compare", exact=True).click()
+
+
+def test_the_prune_slider_leaves_fewer_gaussians(page: Page) -> None:
+    page.get_by_text("Prune", exact=True).click()
+    pruning = page.locator("[data-moegs=pruning]")
+    expect(pruning).to_contain_text("120of 120100%")
+    changed(page, lambda: page.get_by_role("textbox").nth(1).fill("40"))
+    expect(pruning).to_contain_text("48of 12040%")
+    expect(page.locator("[data-moegs=statistics]")).to_contain_text("of 48 Gaussians in view")
+    page.get_by_role("textbox").nth(1).fill("100")
+    page.get_by_text("Prune", exact=True).click()
 
 
 def test_the_console_has_no_error(page: Page, complaints: list[str]) -> None:

@@ -17,7 +17,7 @@ from moegs import harmonics, kernels
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.kernels import LOCK
-from moegs.rasterize import Choose, Layer, RenderResult, refuse_other_types, tensors
+from moegs.rasterize import Choose, Layer, Look, RenderResult, refuse_other_types, tensors
 from moegs.rasterize.cpu import counting, tiles
 from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
 from moegs.rasterize.cpu.sampling import SIDE
@@ -90,8 +90,9 @@ def warm_up() -> None:
         rasterize([Layer(one)], pinhole(8, 8, 8.0), _everywhere).images.sum().backward()
 
 
-def _everywhere(look: Float[Tensor, "E h w C"]) -> Bool[Tensor, "E Y X"]:
-    return torch.ones(len(look), look.shape[1] // SIDE, look.shape[2] // SIDE, dtype=torch.bool)
+def _everywhere(look: Look) -> Bool[Tensor, "E Y X"]:
+    seen = look(None)
+    return torch.ones(len(seen), seen.shape[1] // SIDE, seen.shape[2] // SIDE, dtype=torch.bool)
 
 
 def start_threads() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
 from moegs.kernels import LOCK
@@ -164,10 +164,15 @@ def _live(
         return np.ones(len(starts) - 1, bool)
     down, across = tile_grid(view.size[1], view.size[0])
     layers, channels = view.backgrounds.shape
-    look = np.empty((layers, down * sampling.SIDE, across * sampling.SIDE, channels - 3), np.float32)
-    with LOCK:
-        sampling.sample(starts, rows, splats, view.backgrounds, look, lanes)
-    return view.choose(torch.from_numpy(look)).numpy().ravel()
+    features = np.zeros((layers, down * sampling.SIDE, across * sampling.SIDE, channels - 3), np.float32)
+
+    def look(tiles: Bool[Tensor, "Y X"] | None) -> Float[Tensor, "E h w C"]:
+        asked = np.ones(down * across, bool) if tiles is None else tiles.numpy().ravel()
+        with LOCK:
+            sampling.sample(starts, rows, splats, view.backgrounds, asked, features, lanes)
+        return torch.from_numpy(features)
+
+    return view.choose(look).numpy().ravel()
 
 
 def _empty_pictures(view: View) -> Pictures:

@@ -15,26 +15,27 @@ from numba import prange
 from numpy import ndarray
 
 from moegs.kernels import inlined, parallel
-from moegs.rasterize import ALPHA_MAX, TILE, TRANSMITTANCE_MIN
+from moegs.rasterize import ALPHA_MAX, TRANSMITTANCE_MIN
 from moegs.rasterize.cpu.reach import rows_between
+from moegs.rasterize.cpu.strips import (
+    LINE,
+    PIXEL_X,
+    PIXEL_Y,
+    PIXELS,
+    ROWS,
+    RUN,
+    STRIP,
+    STRIPS,
+    blank,
+    place,
+    tile_at,
+    unseen,
+)
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 CAP, STOP = np.float32(ALPHA_MAX), np.float32(TRANSMITTANCE_MIN)
-PIXELS = TILE * TILE
-STRIP = 8
-"""Columns of a strip. A tile's pixels are numbered row by row in its first strip, then in the next: what a Gaussian
-reaches of a strip is one run of whole vectors."""
 SHARE, SUMS = np.uintp(PIXELS), np.uintp(2 * PIXELS)
 ONE_ON, TWO_ON, THREE_ON = np.uintp(PIXELS), np.uintp(2 * PIXELS), np.uintp(3 * PIXELS)
-LINE = 16
-"""Numbers in a cache line."""
-ROWS = LINE // STRIP
-"""Rows of a strip in a vector."""
-STRIPS, RUN = TILE // STRIP, STRIP * TILE
-PIXEL_X = np.tile(np.arange(STRIP, dtype=np.float32), PIXELS // STRIP) + np.repeat(
-    np.arange(0, TILE, STRIP, dtype=np.float32), RUN
-)
-PIXEL_Y = np.tile(np.repeat(np.arange(TILE, dtype=np.float32), STRIP), STRIPS)
 BATCH = 16
 """Gaussians fetched at once into a small table: their cache misses then overlap. Between batches a tile may stop."""
 GEOMETRY = 11
@@ -49,17 +50,6 @@ class Pictures(NamedTuple):
     features: Float32[ndarray, "E H W C"]
     alphas: Float32[ndarray, "E H W 1"]
     depths: Float32[ndarray, "E H W 1"]
-
-
-class Tile(NamedTuple):
-    """Where a tile lies."""
-
-    layer: int
-    top: int
-    left: int
-    rows: int
-    """Fewer than TILE at the picture's lower edge."""
-    columns: int
 
 
 class Splat(NamedTuple):
@@ -77,14 +67,6 @@ class Splat(NamedTuple):
     first: int
     last: int
     """The first of the strip's pixels within reach, and one after the last; equal if there is none."""
-
-
-@inlined
-def tile_at(number, shape):
-    """The tile of that number in pictures of `shape` (E, H, W, ...): across, then down, then through the layers."""
-    down, across = (shape[1] + TILE - 1) // TILE, (shape[2] + TILE - 1) // TILE
-    top, left = number // across % down * TILE, number % across * TILE
-    return Tile(number // (down * across), top, left, min(TILE, shape[1] - top), min(TILE, shape[2] - left))
 
 
 @inlined
@@ -117,29 +99,6 @@ def splat_at(batch, runs, i, tile, strip):
     y = batch[i, 1] - np.float32(tile.top) - HALF
     first, last = runs[i, strip, 0], runs[i, strip, 1]
     return Splat(x, y, batch[i, 2], batch[i, 3], batch[i, 4], batch[i, 5], batch[i, 6], first, last)
-
-
-@inlined
-def blank(count):
-    """So many numbers, the first at the start of a cache line: a vector of pixels then never lies across two."""
-    whole = np.empty(count + LINE, np.float32)
-    skipped = (LINE - whole.ctypes.data // 4 % LINE) % LINE
-    return whole[skipped : skipped + count]
-
-
-@inlined
-def place(row, column):
-    """The number of a tile's pixel."""
-    return column // STRIP * RUN + row * STRIP + column % STRIP
-
-
-@inlined
-def unseen(transmittance, tile):
-    """Sets every pixel of `tile` to all light, and those outside of the picture to finished from the start."""
-    transmittance[:] = -ONE
-    for i in range(tile.rows):
-        for j in range(tile.columns):
-            transmittance[place(i, j)] = ONE
 
 
 @inlined
@@ -176,7 +135,7 @@ def step(splat, p, before):
     """A pixel's step past the splat from transmittance `before`: its share, alpha T, and the transmittance after."""
     _, _, exponent = offset(splat, p)
     reached = (exponent >= ZERO) & (exponent <= splat.limit) & (before > ZERO)
-    alpha = min(CAP, splat.opacity * decay(exponent)) * np.float32(reached)
+    alpha = min(CAP, splat.opacity * decay(exponent)) if reached else ZERO
     after = before * (ONE - alpha)
     finished = reached & (after <= STOP)
     return ZERO if finished else alpha * before, -before if finished else after

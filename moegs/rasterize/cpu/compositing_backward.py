@@ -19,26 +19,21 @@ from moegs.rasterize.cpu.compositing import (
     HALF,
     ONE,
     ONE_ON,
-    PIXELS,
     SHARE,
     STOP,
-    STRIPS,
     THREE_ON,
     TWO_ON,
     ZERO,
     Pictures,
-    blank,
     decay,
     fetch,
     four,
     offset,
-    place,
     reach,
     splat_at,
     step,
-    tile_at,
-    unseen,
 )
+from moegs.rasterize.cpu.strips import PIXELS, STRIPS, blank, place, tile_at, unseen
 
 BEHIND, OTHERS, SUMS = np.uintp(2 * PIXELS), np.uintp(3 * PIXELS), np.uintp(4 * PIXELS)
 V_GEOMETRY = 6

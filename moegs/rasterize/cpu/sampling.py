@@ -1,7 +1,7 @@
 """A first look: the features at one pixel of every square of SAMPLE x SAMPLE, from the same lists as the pictures."""
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 from numba import prange
 from numpy import ndarray
 
@@ -43,14 +43,16 @@ def _add_features(batch, n, channels, weights, sums):
 
 
 @inlined
-def _sample_lane(lane, lanes, starts, rows, splats, backgrounds, features):
-    """Every `lanes`-th tile from number `lane` on."""
+def _sample_lane(lane, lanes, starts, rows, splats, backgrounds, asked, features):
+    """Every `lanes`-th of the tiles asked for from number `lane` on."""
     _, height, width, channels = features.shape
     down, across = height // SIDE, width // SIDE
     transmittance, weights = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
     sums = np.empty(channels * SAMPLES, np.float32)
     batch = np.empty((BATCH, splats.shape[1]), np.float32)
     for number in range(lane, starts.shape[0] - 1, lanes):
+        if not asked[number % (down * across)]:
+            continue
         layer, tile_row, tile_column = number // (down * across), number // across % down, number % across
         left, top = np.float32(tile_column * TILE), np.float32(tile_row * TILE)
         transmittance[:] = ONE
@@ -76,9 +78,10 @@ def sample(
     rows: Int32[ndarray, " M"],
     splats: Float32[ndarray, "N 11+D"],
     backgrounds: Float32[ndarray, "E D-1"],
+    asked: Bool[ndarray, " YX"],
     features: Float32[ndarray, "E h w C"],
     lanes: int,
 ):
-    """Fills `features`, which cover all tiles whole: those at the picture's edge too."""
+    """Fills `features`, which cover all tiles whole, those at the picture's edge too, in the tiles `asked` for."""
     for lane in prange(lanes):
-        _sample_lane(lane, lanes, starts, rows, splats, backgrounds, features)
+        _sample_lane(lane, lanes, starts, rows, splats, backgrounds, asked, features)

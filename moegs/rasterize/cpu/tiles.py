@@ -83,9 +83,10 @@ def _find_spans(order, means2d, bounds, layer_of, shape, spans, counts):
             first, end = first // TILE, (end + TILE - 1) // TILE
             start = (layer_of[row] * down + first) * across + x
             spans[n, 0], spans[n, 1], spans[n, 2] = row, start, start + (end - first) * across
-            for tile in range(start, spans[n, 2], across):
-                counts[tile] += 1
             n += 1
+    for i in range(n):  # a loop of its own: the processor need not wait for an ellipse to guess its end
+        for tile in range(spans[i, 1], spans[i, 2], across):
+            counts[tile] += 1
 
 
 @parallel

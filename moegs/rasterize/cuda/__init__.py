@@ -92,7 +92,7 @@ def _chosen(features: Float[Tensor, "E H W C"], choose: Choose) -> Bool[Tensor, 
     rows, columns = tile_grid(width, height)
     whole = pad(features, (0, 0, 0, columns * TILE - width, 0, rows * TILE - height))
     look = whole[:, SAMPLE // 2 :: SAMPLE, SAMPLE // 2 :: SAMPLE].detach()
-    return choose(look).repeat_interleave(TILE, 1)[:, :height].repeat_interleave(TILE, 2)[:, :, :width]
+    return choose(lambda tiles: look).repeat_interleave(TILE, 1)[:, :height].repeat_interleave(TILE, 2)[:, :, :width]
 
 
 def _stacked(

@@ -29,7 +29,7 @@ def draw(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> Rend
     backgrounds = _stacked([layer.background for layer in layers], 3, example)
     behind = _stacked([layer.feature_background for layer in layers], channels, example)
     prepared = native.prepare([_native(layer, native) for layer in layers], lens(camera))
-    live = None if choose is None else choose(prepared.sample(behind)).contiguous()
+    live = None if choose is None else choose(lambda tiles: prepared.sample(behind)).contiguous()
     images, features, alphas, depths, pairs = prepared.composite(backgrounds, behind, live)
     rows = torch.arange(len(prepared.means2d), device=example.device)
     return RenderResult(images, features, alphas, depths, prepared.means2d, prepared.radii, rows, pairs)

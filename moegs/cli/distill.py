@@ -1,0 +1,133 @@
+"""moegs distill: one expert of a mixture learns the mixture's picture."""
+
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
+
+from moegs import checkpoint, evaluation, reports
+from moegs.cli.data_options import DataOptions
+from moegs.cli.files import CheckpointPath, refuse_existing, want_suffix
+from moegs.cli.progress import progress
+from moegs.system import Device
+from moegs.system import device as device_called
+
+if TYPE_CHECKING:
+    from moegs.data import DataConfig
+    from moegs.training import TrainConfig
+
+FOLDER = ".run"
+"""What the name of the folder ends with that a distillation works in, beside the file that it makes."""
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """How the student learns."""
+
+    from_scratch: FlagCreatePairsOff[bool] = False
+    """Start on the data's points with the expert's whole recipe, in place of going on from the trained expert."""
+    photo_share: Annotated[float, arg(name="lambda")] = 0.5
+    """Share of the photos' part in the loss; the rest is the mixture's."""
+    steps: int | None = None
+    """A quarter of the expert's own when left out, and from scratch all of them."""
+    unseen: int = 0
+    """How many cameras between the training ones teach besides, through the mixture's picture."""
+    twin: FlagCreatePairsOff[bool] = False
+    """Also train the same expert, from the same start and seed, on photos alone, into OUT's name with -twin."""
+    config: Path | None = None
+    """The training configuration that made the mixture; looked for in the checkpoint, and beside it, when left out."""
+    seed: int = 0
+    """Of what is drawn."""
+
+
+def distill(
+    path: CheckpointPath,
+    /,
+    expert: str,
+    out: Path,
+    options: OmitArgPrefixes[DistillOptions] = DistillOptions(),
+    data: OmitArgPrefixes[DataOptions] = DataOptions(),
+    resume: FlagCreatePairsOff[bool] = False,
+    device: Device = "auto",
+    json: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Teach one expert of CKPT the mixture's picture, into OUT: an ordinary checkpoint of one expert and no router.
+
+    Where the router trusts the expert it learns from the photo, elsewhere from the mixture's picture, which is rendered
+    once. It goes on from the trained expert, whose rows stay as many, or --from-scratch. Meanwhile the folder OUT.run
+    holds the state from which --resume goes on.
+
+    Args:
+        path: A trained mixture.
+        expert: The name of the expert that learns.
+        out: The checkpoint to write (.pt); it must not exist unless --force.
+        resume: Go on with what an earlier, killed run of the same command left.
+        device: Where to compute.
+        json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
+        force: Overwrite OUT and the file of --json.
+    """
+    from moegs.training import students
+    from moegs.training.progress import show
+
+    want_suffix(out, ".pt")
+    twin = out.with_name(f"{out.stem}-twin.pt") if options.twin else None
+    for place in (out, twin, json):
+        refuse_existing(place, force, path)
+    teacher = checkpoint.load(path, device_called(device))
+    settings, note = _settings(path, teacher, expert, options, data)
+    if note:
+        print(note, file=sys.stderr)
+    work = out.with_suffix(FOLDER)
+    with show() as on_event:
+        made = students.distil(settings, path.absolute(), work, device, resume, on_event)
+    for source, place in zip(made, (out, twin), strict=False):
+        assert place is not None
+        os.replace(source, place)
+    shutil.rmtree(work)
+    facts = _facts(teacher, expert, [place for place in (out, twin) if place], settings.data)
+    reports.tell(json, facts, lambda console: reports.print_distilled(console, facts))
+
+
+def _settings(
+    path: Path, teacher: checkpoint.Checkpoint, expert: str, options: DistillOptions, data: DataOptions
+) -> "tuple[TrainConfig, str]":
+    """What is trained, as a run's config, and what is to be said of where the expert's recipe comes from."""
+    from moegs.training import TrainConfig, recipes
+    from moegs.training.distill import DistillTraining
+
+    recipe, note = recipes.find(path, teacher, expert, options.config)
+    if options.from_scratch and note:
+        raise ValueError(f"{path}: {note}; from scratch its whole recipe is needed: give it with --config")
+    wanted = DistillTraining(
+        expert=expert,
+        steps=options.steps,
+        from_scratch=options.from_scratch,
+        photo_share=options.photo_share,
+        unseen=options.unseen,
+        twin=options.twin,
+    )
+    return TrainConfig(data=data.settings(), experts=(recipe,), distill=(wanted,), seed=options.seed), note
+
+
+def _facts(teacher: checkpoint.Checkpoint, expert: str, places: list[Path], data: "DataConfig") -> dict[str, Any]:
+    """Scores on the held-out cameras, where there are any, of the expert as it was, of what it became, and of the
+    mixture."""
+    from moegs.data import load_scene
+
+    facts: dict[str, Any] = {"expert": expert, "files": [str(place) for place in places], "scores": {}}
+    if not teacher.mixture.rig.test:
+        return facts
+    with progress("pictures") as advance:
+        before = evaluation.evaluate(teacher.mixture, load_scene(data, with_points=False), on_picture=advance)
+    made = zip(("student", "twin, photos alone"), places, strict=False)
+    facts["scores"] = {
+        expert: asdict(before.experts[expert]),
+        **{name: checkpoint.load(place).scores["mixture"] for name, place in made},
+        "mixture": asdict(before.mixture),
+    }
+    return facts

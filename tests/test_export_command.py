@@ -1,0 +1,171 @@
+"""moegs export and moegs distill, as a user meets them."""
+
+import json
+from pathlib import Path
+
+import plyfile
+import pytest
+import recordings
+from mixtures import mixture
+from test_cli import run
+
+from moegs import checkpoint
+from moegs.checkpoint import Checkpoint
+from moegs.data import DataConfig, load_scene
+from moegs.experts import PolynomialConfig
+from moegs.gaussians import Points
+from moegs.mixture import Mixture
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint, and the data set that it was trained on."""
+    folder = tmp_path_factory.mktemp("export")
+    data, made = recordings.write_folders(folder / "data"), mixture(("poly", "key"))
+    rig = load_scene(DataConfig(path=data), with_points=False).rig
+    own = Mixture(made.names, made.members, made.router, rig)
+    checkpoint.save(Checkpoint(own, scores={"mixture": {"psnr": 30.0}}), folder / "full.pt")
+    return folder / "full.pt", data
+
+
+def test_a_compact_checkpoint_says_what_it_lost_and_opens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Path]
+) -> None:
+    full, data = filmed
+    out = tmp_path / "small.pt"
+    assert run(monkeypatch, "export", full, "--compact", "--out", out, "--json", "-") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["bytes"] == out.stat().st_size
+    assert facts["bytes_before"] == full.stat().st_size
+    assert facts["loss_is"] == "estimated"
+    assert facts["loss"] <= 0.1
+    assert checkpoint.load(out).provenance["compact"]["from"] == "full.pt"
+    assert run(monkeypatch, "export", out, "--compact", "--out", tmp_path / "b.pt", "--data", data, "--json", "-") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["loss_is"] == "measured"
+    assert facts["loss"] == pytest.approx(facts["psnr_before"] - facts["psnr_after"])
+    assert run(monkeypatch, "export", full, "--compact", "--out", out) == 1
+    assert f"{out}: exists already" in capsys.readouterr().err
+    assert run(monkeypatch, "info", out) == 0
+
+
+def test_a_ply_for_each_frame_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Path]
+) -> None:
+    full, _ = filmed
+    out = tmp_path / "frames"
+    assert run(monkeypatch, "export", full, "--ply", out, "--expert", "key", "--frames", "0:4:3") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["frame_00000.ply", "frame_00003.ply"]
+    one = len(plyfile.PlyData.read(str(out / "frame_00003.ply"))["vertex"].data)
+    assert run(monkeypatch, "export", full, "--ply", tmp_path / "fused", "--frames", "3") == 0
+    both = len(plyfile.PlyData.read(str(tmp_path / "fused" / "frame_00003.ply"))["vertex"].data)
+    assert one <= 60 < both <= 120
+    assert "the mixture, fused, 1 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "nothing to write; give --compact --out FILE, or --ply DIR"),
+        (("--compact",), "--compact: give the file to write with --out"),
+        (("--compact", "--out", "x.zip"), "name it x.pt"),
+        (("--compact", "--out", "x.pt", "--max-loss", "0"), "--max-loss: got 0"),
+        (("--ply", "x", "--expert", "hex"), "expert 'hex': this checkpoint has poly, key"),
+        (("--ply", "x", "--frames", "4"), "frames '4': give all, one from 0 to 3, or first:end:step"),
+        (("--ply", "x", "--frames", "-1"), "frames '-1': give all"),
+        (("--ply", "x", "--frames", "2:1"), "frames '2:1': give all"),
+        (("--ply", "x", "--frames", "0:3:0"), "frames '0:3:0': give all"),
+        (("--ply", "."), "exists already; choose another name for the folder"),
+    ],
+)
+def test_an_export_that_cannot_be_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    filmed: tuple[Path, Path],
+    options: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "export", filmed[0], *options) == 1
+    message = capsys.readouterr().err
+    assert told in message
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scratch", [False, True], ids=["continued", "from scratch"])
+def test_distil_makes_a_checkpoint_and_a_table(
+    scratch: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    filmed: tuple[Path, Path],
+) -> None:
+    full, data = filmed
+    out, config = tmp_path / "student.pt", tmp_path / "run.yaml"
+    config.write_text(
+        f"data: {{path: {data}}}\n"
+        "experts: [{name: poly, steps: 8, expert: {kind: polynomial}}, {name: key, expert: {kind: keyframe}}]"
+    )
+    asked = (
+        "--data",
+        data,
+        "--expert",
+        "poly",
+        "--steps",
+        "3",
+        "--unseen",
+        "2",
+        "--twin",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
+    more = ("--from-scratch", "--config", config) if scratch else ()
+    assert run(monkeypatch, "distill", full, *asked, *more, "--json", "-") == 0
+    captured = capsys.readouterr()
+    facts = json.loads(captured.out)
+    assert list(facts["scores"]) == ["poly", "student", "twin, photos alone", "mixture"]
+    assert "against it before" in captured.err
+    assert ("how 'poly' was trained is not known" in captured.err) == (not scratch)
+    assert {path.name for path in tmp_path.iterdir()} == {"student.pt", "student-twin.pt", "run.yaml"}
+    for path in (out, tmp_path / "student-twin.pt"):
+        found = checkpoint.load(path)
+        assert (found.mixture.names, found.mixture.router) == (("poly",), None)
+        assert found.provenance["distilled"]["twin"] == (path != out)
+    assert run(monkeypatch, "distill", full, *asked, *more) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_distillation_that_cannot_be_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Path]
+) -> None:
+    full, data = filmed
+    out = tmp_path / "x.pt"
+    points = Points(*(load_scene(DataConfig(path=data)).points.__dict__[key] for key in ("means", "colors", "times")))
+    alone = Mixture(
+        ["poly"], [PolynomialConfig(sh_degree=0).start(points, 4, 2)], None, checkpoint.load(full).mixture.rig
+    )
+    checkpoint.save(Checkpoint(alone), tmp_path / "alone.pt")
+    for options, told in {
+        (full, "--data", data, "--expert", "hex"): "no expert 'hex'; it has poly, key",
+        (full, "--expert", "poly"): "--data: name the folder of the data set",
+        (
+            full,
+            "--data",
+            data,
+            "--expert",
+            "poly",
+            "--from-scratch",
+        ): "from scratch its whole recipe is needed: give it",
+        (full, "--data", data, "--expert", "poly", "--lambda", "2"): "photo_share: got 2, expected a share in [0, 1]",
+        (tmp_path / "alone.pt", "--data", data, "--expert", "poly"): "one expert alone, without a router",
+        (full, "--data", data, "--expert", "poly", "--set", "downscale=2"): "give the same downscale",
+    }.items():
+        assert run(monkeypatch, "distill", *options, "--out", out, "--device", "cpu") == 1
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert told in message
+        assert message.startswith("moegs: ")
+        assert {path.name for path in tmp_path.iterdir()} == {"alone.pt"}
