@@ -33,6 +33,7 @@ EXEMPT = {
     "OneFrameConfig.batch": "pictures in each step",
     "ShuffledConfig.batch": "likewise",
     "HeadsConfig.zero_start": "a switch",
+    "DistillTraining.from_scratch": "likewise",
 }
 """Fields that sound like steps of a schedule and are none."""
 

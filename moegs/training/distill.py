@@ -33,7 +33,7 @@ class DistillTraining:
     """Of the photo's part in the loss, the paper's lambda; the rest is the mixture's."""
     unseen: int = 0
     """How many cameras between the training ones teach besides, through the mixture's picture alone. Every camera then
-    has the same share of the steps."""
+    has the same share of the training."""
     twin: bool = False
     """Train the same expert from the same start and seed on photos alone too, to compare."""
     pictures: PictureCache = field(default_factory=PictureCache)
