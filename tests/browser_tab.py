@@ -90,8 +90,11 @@ class BrowserTab:
 
     def command(self, label: str) -> None:
         """Triggers a command as its key does."""
-        found = [i for i, props in self.widgets.items() if props.get("label") == label and "hotkey" in props]
-        self._send(messages.CommandTriggerMessage(found[0]))
+
+        def found() -> list[str]:
+            return [i for i, props in self.widgets.items() if props.get("label") == label and "hotkey" in props]
+
+        self._send(messages.CommandTriggerMessage(self.wait(found)[0]))
 
     def click(self, x: float, y: float) -> None:
         """Clicks at shares of the canvas from its left and upper edge."""
