@@ -15,11 +15,11 @@ import pytest
 import recordings
 import torch
 import yaml
+from command_line import run
 from mixtures import mixture
 from PIL import Image
 
 from moegs import checkpoint, demo, export, views
-from moegs.__main__ import main
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture
@@ -39,16 +39,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def four_letters(code: float) -> str:
     """A four-character code as text."""
     return int(code).to_bytes(4, "little").decode()
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of `moegs` with these arguments."""
-    monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def test_info_tells_what_is_inside(

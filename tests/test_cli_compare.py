@@ -1,6 +1,5 @@
 """moegs compare, and what is pruned in moegs render, as a user meets them."""
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -8,10 +7,10 @@ import mixtures
 import numpy as np
 import pytest
 import torch
+from command_line import run
 from PIL import Image
 
 from moegs import checkpoint, compare, export, views
-from moegs.__main__ import main
 from moegs.checkpoint import Checkpoint
 from moegs.compare import Pace
 from moegs.shots import Comparison, Shot
@@ -29,16 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other.rig = mixtures.rig(cameras=4)
     checkpoint.save(Checkpoint(other), path / "elsewhere.pt")
     return path
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of `moegs` with these arguments."""
-    monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize("mode", ["wipe", "side", "diff"])

@@ -1,17 +1,16 @@
 """A sweep of pruning ratios, and the two verbs that prune as a user meets them."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import recordings
 import torch
+from command_line import run
 from mixtures import mixture
 
 from moegs import checkpoint, pruning
-from moegs.__main__ import main
 from moegs.checkpoint import Checkpoint
 from moegs.cli.prune import decibels
 from moegs.data import DataConfig, load_scene
@@ -27,16 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = mixture(("poly", "key"), count=400)
     checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), found / "made.pt")
     return found
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of `moegs` with these arguments."""
-    monkeypatch.setattr(sys, "argv", ["moegs", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def test_ratios_are_evenly_spaced_with_both_ends():

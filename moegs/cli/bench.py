@@ -5,19 +5,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
-from moegs import checkpoint, config, evaluation, reports, verification
+from moegs import checkpoint, evaluation, reports, verification
+from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing
 from moegs.cli.progress import progress
 from moegs.cli.shot_options import ShotOptions
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device
+
+if TYPE_CHECKING:
+    from moegs.data import DataConfig
 
 MAIN = "mixture"
 """What the checkpoint itself is called beside the others."""
@@ -50,7 +54,7 @@ def bench(
     /,
     options: OmitArgPrefixes[BenchOptions] = BenchOptions(),
     data: Path | None = None,
-    set: tuple[str, ...] = (),
+    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     markdown: Path | None = None,
@@ -61,7 +65,6 @@ def bench(
     Args:
         path: A trained mixture, or one expert alone, for which what cannot be compared is left out.
         data: The folder of the data set that it was trained on: adds PSNRs against the photo of --camera at --time.
-        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
         device: Where to compute.
         json: Also write everything as JSON to this file; - writes JSON alone to standard output.
         markdown: Also write the tables in Markdown to this file; - writes them to standard output in place of others.
@@ -78,7 +81,7 @@ def bench(
         mixture
     )
     others = _others(options.against, mixture)
-    photo = None if data is None else _photo(mixture, shot, options.camera, data, set)
+    photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
     rounds = Rounds(options.rounds, options.warm_up)
     with progress("rounds") as advance:
         found = measure(mixture, View(shot.camera, shot.t, shot.skip_below), rounds, others, photo, advance)
@@ -110,9 +113,9 @@ def _others(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
     return found
 
 
-def _photo(mixture: Mixture, shot: Shot, camera: str, data: Path, choices: Sequence[str]) -> Float[Tensor, "H W 3"]:
+def _photo(mixture: Mixture, shot: Shot, camera: str, data: "DataConfig") -> Float[Tensor, "H W 3"]:
     """What the camera of `shot` filmed at its time; raises ValueError where there is no such photo."""
-    from moegs.data import DataConfig, load_scene
+    from moegs.data import load_scene
 
     rig = mixture.rig
     number, frame = rig.find(camera), rig.timeline.frame(shot.t)
@@ -121,8 +124,6 @@ def _photo(mixture: Mixture, shot: Shot, camera: str, data: Path, choices: Seque
         raise ValueError(f"--data: the photos are {own.width}x{own.height}; leave --size out")
     if abs(frame - round(frame)) > 1e-6:
         raise ValueError(f"--data: no photo at frame {frame:g}; give --time a whole frame")
-    settings = {"path": str(data)}
-    config.override(settings, choices)
-    scene = load_scene(config.build(DataConfig, settings, "data"), with_points=False)
+    scene = load_scene(data, with_points=False)
     evaluation.check_data(mixture, scene)
     return scene.photo(number, round(frame), mixture.device)

@@ -6,7 +6,8 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from moegs import evaluation, reports, rivals
-from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing
+from moegs.cli.data_options import DataChoices
+from moegs.cli.files import CheckpointPath, load, refuse_existing
 from moegs.cli.progress import progress
 from moegs.lpips import Range as LpipsRange
 from moegs.system import Device
@@ -33,8 +34,7 @@ def evaluate(
     /,
     data: Path,
     options: OmitArgPrefixes[EvalOptions] = EvalOptions(),
-    set: tuple[str, ...] = (),
-    cache_dir: Path | None = None,
+    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -44,8 +44,6 @@ def evaluate(
     Args:
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
-        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
-        cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
         json: Also write the scores as JSON to this file, by camera, frame and picture too; - writes JSON alone to
             standard output.
@@ -55,7 +53,7 @@ def evaluate(
 
     refuse_existing(json, force, path)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips)
-    settings = data_settings(data, set, cache_dir)
+    settings = choices.of(data)
     mixture = load(path, device).mixture
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)

@@ -1,18 +1,13 @@
 """What every verb does with the files it is given: opens them, never loses one."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from moegs import checkpoint, files, system
 from moegs.system import Device
-
-if TYPE_CHECKING:
-    from moegs.data import DataConfig
 
 CheckpointPath = Positional[Annotated[Path, arg(metavar="CKPT")]]
 
@@ -20,17 +15,6 @@ CheckpointPath = Positional[Annotated[Path, arg(metavar="CKPT")]]
 def load(path: Path, where: Device) -> checkpoint.Checkpoint:
     """The checkpoint at `path`, on the device that `where` chooses."""
     return checkpoint.load(path, system.device(where))
-
-
-def data_settings(data: Path, choices: Sequence[str], cache_dir: Path | None) -> "DataConfig":
-    """The data set in the folder `data`, with `choices` as key=value; raises ValueError for what it cannot be."""
-    from moegs import config
-    from moegs.data import DataConfig
-
-    values = {"path": str(data)}
-    config.override(values, tuple(choices))
-    settings = config.build(DataConfig, values, "data")
-    return settings if cache_dir is None else replace(settings, cache_dir=cache_dir.absolute())
 
 
 def refuse_existing(out: Path | None, force: bool, source: Path | None) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, reports
-from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.data_options import DataChoices
+from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable, want_suffix
 from moegs.pruning import Criterion, Scope
 from moegs.system import Device
 
@@ -67,8 +68,7 @@ def prune(
     data: Path,
     out: Path,
     options: OmitArgPrefixes[PruneOptions] = PruneOptions(),
-    set: tuple[str, ...] = (),
-    cache_dir: Path | None = None,
+    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -82,8 +82,6 @@ def prune(
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
         out: The checkpoint to write; it must not exist unless --force.
-        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
-        cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
         json: Also write what was done as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
@@ -92,12 +90,12 @@ def prune(
     from moegs.training import pruning, recipes
     from moegs.training.progress import show
 
-    settings, choices = options.settings(), data_settings(data, set, cache_dir)
+    settings, source = options.settings(), choices.of(data)
     want_suffix(out, ".pt")
     refuse_existing(out, force, path)
     refuse_existing(json, force, path)
     whole = load(path, device)
-    scene = load_scene(choices, with_points=False)
+    scene = load_scene(source, with_points=False)
     pruning.check(whole.mixture, settings, scene)
     refuse_unwritable(out)
     training, note = recipes.router(path, whole) if settings.finetune else (None, "")

@@ -8,7 +8,8 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, arg
 
 from moegs import reports
-from moegs.cli.files import CheckpointPath, data_settings, load, refuse_existing
+from moegs.cli.data_options import DataChoices
+from moegs.cli.files import CheckpointPath, load, refuse_existing
 from moegs.cli.progress import progress
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
@@ -43,8 +44,7 @@ def sweep(
     data: Path,
     prune: Annotated[str, arg(metavar="FIRST:LAST:COUNT")] = "0:0.9:10",
     options: OmitArgPrefixes[SweepOptions] = SweepOptions(),
-    set: tuple[str, ...] = (),
-    cache_dir: Path | None = None,
+    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -58,8 +58,6 @@ def sweep(
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
         prune: The ratios, evenly spaced, both ends included.
-        set: The choices of data that it was trained with, as key=value: --set downscale=2 end=150.
-        cache_dir: Where decoded frames stay, in place of the user's cache folder.
         device: Where to compute.
         json: Also write the rows as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite the file of --json.
@@ -70,10 +68,10 @@ def sweep(
     from moegs.training.progress import show
 
     options.check()
-    steps, choices = core.ratios(prune), data_settings(data, set, cache_dir)
+    steps, source = core.ratios(prune), choices.of(data)
     refuse_existing(json, force, path)
     loaded = load(path, device)
-    scene = load_scene(choices, with_points=False)
+    scene = load_scene(source, with_points=False)
     pairs = core.held_out(loaded.mixture, scene, options.every)
     pruning.check_criterion(loaded.mixture, options.criterion)
     scores = loaded.importance
