@@ -36,7 +36,7 @@ def mean_gates(made: Mixture, written: list[np.ndarray], given: list[np.ndarray]
     """Each expert's gate, H W E, where its Gaussians carry `written` N 3 and give `given` H W N of each pixel."""
     router = made.router
     assert isinstance(router, VolumeAwareRouter)
-    first, second, third = (weights.double().numpy() for weights in router.network.weights)
+    first, second, third = (weights.cpu().double().numpy() for weights in router.network.weights)
     view = made.rig.cameras[camera]
     rays, center = view.rays().double().numpy(), view.center.double().numpy()
     logits = []

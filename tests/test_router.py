@@ -271,8 +271,9 @@ def test_a_temperature_is_positive(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-40, 1e-45])
-def test_however_cold_the_largest_logit_takes_all(temperature: float) -> None:
-    logits = torch.tensor([3.0, -2.0, 2.5]).view(3, 1, 1).expand(3, 2, 2)
+@pytest.mark.parametrize("largest", [3.0, 300.0])
+def test_however_cold_the_largest_logit_takes_all(temperature: float, largest: float) -> None:
+    logits = torch.tensor([largest, -2.0, 2.5]).view(3, 1, 1).expand(3, 2, 2)
     assert torch.equal(gates(logits, temperature)[:, 0, 0], torch.tensor([1.0, 0.0, 0.0]))
     muted = gates(logits, temperature, torch.tensor([False, True, True]))
     assert torch.equal(muted[:, 0, 0], torch.tensor([0.0, 0.0, 1.0]))

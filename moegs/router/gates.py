@@ -29,19 +29,23 @@ def gates(
         raise ValueError(f"temperature: got {temperature}, expected a positive number")
     if rule not in get_args(MuteRule):
         raise ValueError(f"mute rule: got '{rule}', expected {', '.join(get_args(MuteRule))}")
-    if temperature < COLD:  # where the quotients would overflow; a softmax does not change by a shift
-        logits, temperature = logits - logits.amax(dim=0), max(temperature, torch.finfo(logits.dtype).tiny)
     if active is None or bool(active.all()):
-        return torch.softmax(logits / temperature, dim=0)
+        return _softmax(logits, temperature)
     live = active[:, None, None]
     if not bool(active.any()):
         return torch.zeros_like(logits)
     live_logits = logits.masked_fill(~live, -torch.inf)
     if rule == "renormalize":
-        return torch.softmax(live_logits / temperature, dim=0)
-    full = torch.softmax(logits / temperature, dim=0)
+        return _softmax(live_logits, temperature)
+    full = _softmax(logits, temperature)
     kept = full * live
     if rule == "keep":
         return kept
     best = live_logits.argmax(dim=0, keepdim=True)
     return kept.scatter_add(0, best, (full * ~live).sum(0, keepdim=True))
+
+
+def _softmax(logits: Float[Tensor, "E H W"], temperature: float) -> Float[Tensor, "E H W"]:
+    if temperature < COLD:  # where the quotients would overflow; a softmax does not change by a shift
+        logits, temperature = logits - logits.amax(dim=0), max(temperature, torch.finfo(logits.dtype).tiny)
+    return torch.softmax(logits / temperature, dim=0)
