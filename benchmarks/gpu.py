@@ -18,6 +18,7 @@ import torch
 import tyro
 
 from moegs import benchmark
+from moegs.acceleration import Acceleration
 from moegs.data.scene import Rig, Scene
 from moegs.density import DensityConfig
 from moegs.experts import KINDS
@@ -94,7 +95,7 @@ def bench(keep: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for title, (kinds, count, size) in SCENES.items():
         mixture = made.mixture(kinds, count, size).to("cuda")
-        view = benchmark.View(mixture.rig.cameras[0], 0.3, skip_below=0.02)
+        view = benchmark.View(mixture.rig.cameras[0], 0.3, skip_below=0.02, acceleration=Acceleration(True, True, True))
         result = benchmark.measure(mixture, view, benchmark.Rounds())
         found[title] = asdict(result)
         print(f"{title}\n\n{benchmark.tables.markdown(found[title])}\npairs {result.pairs}")

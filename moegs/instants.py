@@ -26,6 +26,8 @@ class Instants:
     def __init__(self, experts: nn.ModuleList) -> None:
         self.limit = INSTANTS_BYTES
         """Bytes."""
+        self.half = False
+        """Whether networks are evaluated in half precision, on a GPU; it counts for what is asked for from then on."""
         self.bytes = 0
         """What is kept now."""
         self._experts = experts
@@ -39,7 +41,7 @@ class Instants:
             self._seen = _State(self._experts)
         found = self._kept.pop(t, None)
         if found is None:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=self.half):
                 found = [expert.at(t) for expert in members(self._experts)]
             self.bytes += size(found)
         self._kept[t] = found

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from moegs.cameras import Camera
 from moegs.data.scene import Rig
 from moegs.experts.base import Expert
+from moegs.fingerprints import Fingerprint, tensors_of
 from moegs.gaussians import Gaussians
 from moegs.instants import Instants, members
 from moegs.rasterize import Layer, RenderResult, rasterize, splat
+from moegs.rasterize.cuda.graphs import Graphs
 from moegs.router import MuteRule, Router, Seen, Verdict, gates
 from moegs.router.gating import Gate, over_pixels
 
@@ -63,6 +65,9 @@ class Mixture(nn.Module):
         self.rig = rig
         self.instants = Instants(self.experts)
         """So that neither moving the camera at one time nor looping through all frames evaluates a network twice."""
+        self.graphs: Graphs[MixtureRender] | None = None
+        """Where frames on a GPU are recorded and played again; None: they are asked for launch by launch."""
+        self._written: _Written | None = None
 
     @property
     def temperature(self) -> float:
@@ -107,12 +112,28 @@ class Mixture(nn.Module):
             raise ValueError(f"skip_below: got {skip_below}, expected a share of the gate in [0, 1)")
         if active is not None and len(active) != len(self.names):
             raise ValueError(f"active: got {len(active)} switches for {len(self.names)} experts; give one each")
-        temperature = self.temperature if temperature is None else temperature
-        live = None if active is None or all(active) else torch.tensor(active, dtype=torch.bool, device=self.device)
+        how = _How(
+            None if active is None else tuple(active),
+            mute_rule,
+            self.temperature if temperature is None else temperature,
+            skip_below,
+        )
         layers = self._layers(t)
+        if self.graphs is not None and self._can_be_recorded(layers, how):
+            key = (how, *(tensor.data_ptr() for tensor in self._router_tensors()))
+            found = self.graphs.play(lambda layers, camera: self._drawn(layers, camera, t, how), layers, camera, key)
+        else:
+            found = self._drawn(layers, camera, t, how)
+        if active is not None and not any(active):
+            found = replace(found, picture=self.rig.background.to(found.picture).expand_as(found.picture))
+        return replace(found, distance=float((camera.center - self.rig.target.to(camera.center)).norm()))
+
+    def _drawn(self, layers: Sequence[Layer], camera: Camera, t: float, how: "_How") -> MixtureRender:
+        """What the GPU has to do for a frame."""
+        live = None if how.everyone else torch.tensor(how.active, dtype=torch.bool, device=self.device)
         choose = None
-        if skip_below and self.router is not None and self.router.sees_features_alone:
-            choose = Gate(self.router, camera, temperature, live, mute_rule, skip_below)
+        if how.skip_below and self.router is not None and self.router.sees_features_alone:
+            choose = Gate(self.router, camera, how.temperature, live, how.mute_rule, how.skip_below)
         result = rasterize(layers, camera, choose=choose)
         verdict = Verdict(torch.zeros_like(result.alphas[..., 0]))
         if self.router is not None:
@@ -120,18 +141,22 @@ class Mixture(nn.Module):
         logits = verdict.logits
         if result.tiles is not None:
             logits = logits.masked_fill(over_pixels(~result.tiles, camera.width, camera.height), -torch.inf)
-        gate = gates(logits, temperature, live, mute_rule)
+        gate = gates(logits, how.temperature, live, how.mute_rule)
         picture, alpha, depth = blend(gate, result)
         if verdict.joint is not None:
             picture, alpha, depth = verdict.joint.images[0], verdict.joint.alphas[0], verdict.joint.depths[0]
-        if active is not None and not any(active):
-            picture = self.rig.background.to(picture).expand_as(picture)
         return MixtureRender(
             picture, alpha, depth, gate, logits, result.images, result.alphas, result.depths,
-            distance=float((camera.center - self.rig.target.to(camera.center)).norm()),
+            distance=0.0,
             radii=result.radii,
             pairs=result.pairs,
         )  # fmt: skip
+
+    def _can_be_recorded(self, layers: Sequence[Layer], how: "_How") -> bool:
+        """Whether the launches of a frame are the same at any time and from any camera, and nothing learns."""
+        judges_by_layers = self.router is None or self.router.sees_features_alone
+        on_gpu = layers[0].gaussians.means.is_cuda
+        return on_gpu and how.everyone and judges_by_layers and not torch.is_grad_enabled()
 
     def over(
         self, images: Float[Tensor, "E H W 3"] | None, camera: Camera, t: float, temperature: float
@@ -153,7 +178,15 @@ class Mixture(nn.Module):
         return rasterize(layers, camera).images
 
     def _layers(self, t: float) -> list[Layer]:
-        return self.layers(self.at(t), t)
+        parts = self.at(t)
+        if torch.is_grad_enabled():  # the router may be learning
+            return self.layers(parts, t)
+        if self._written is None or not self._written.fits(parts, self._router_tensors()):
+            self._written = _Written(parts, Fingerprint(self._router_tensors()), self.layers(parts, t))
+        return self._written.layers
+
+    def _router_tensors(self) -> list[Tensor]:
+        return [] if self.router is None else tensors_of(self.router)
 
     def layers(self, parts: Sequence[Gaussians], t: float) -> list[Layer]:
         """What is rasterized: each expert's Gaussians `parts` at time `t`, with what the router wrote on them."""
@@ -172,6 +205,34 @@ class Mixture(nn.Module):
                 )
             )
         return layers
+
+
+@dataclass(frozen=True)
+class _How:
+    """What decides a frame beside the Gaussians, the router and the camera."""
+
+    active: tuple[bool, ...] | None
+    mute_rule: MuteRule
+    temperature: float
+    skip_below: float
+
+    @property
+    def everyone(self) -> bool:
+        """Whether all experts are live."""
+        return self.active is None or all(self.active)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The layers of one instant, with what the router wrote on them."""
+
+    parts: list[Gaussians]
+    router: Fingerprint
+    layers: list[Layer]
+
+    def fits(self, parts: list[Gaussians], router: Sequence[Tensor]) -> bool:
+        """Whether they are those of this very instant, and the router has not changed."""
+        return parts is self.parts and self.router.fits(router)
 
 
 def blend(

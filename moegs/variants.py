@@ -8,6 +8,7 @@ from shlex import quote
 import torch
 
 from moegs import checkpoint, compare, runs, views
+from moegs.acceleration import Acceleration
 from moegs.checkpoint import Checkpoint
 from moegs.compare import Side
 from moegs.instants import INSTANTS_BYTES
@@ -27,12 +28,20 @@ GRAMMAR = "expert:NAME (one expert of A alone), kept:SHARE (A pruned, such as ke
 class Variants:
     """A checkpoint and all that can be drawn of it; may be asked by several threads."""
 
-    def __init__(self, loaded: Checkpoint, path: Path, keep_bytes: int = INSTANTS_BYTES) -> None:
-        """Of what was `loaded` from `path`; `keep_bytes`: of the Gaussians of instants, for it and for each file."""
-        self.name, self.path, self.keep_bytes = name_of(path), path, keep_bytes
-        loaded.mixture.instants.limit = keep_bytes
+    def __init__(
+        self,
+        loaded: Checkpoint,
+        path: Path,
+        keep_bytes: int = INSTANTS_BYTES,
+        acceleration: Acceleration = Acceleration(),
+    ) -> None:
+        """Of what was `loaded` from `path`; `keep_bytes`: of the Gaussians of instants, for it and for each file.
+
+        Raises ValueError for an `acceleration` that its device cannot do.
+        """
+        self.name, self.path, self.keep_bytes, self.acceleration = name_of(path), path, keep_bytes, acceleration
         self._loaded = loaded
-        self._whole = Side(self.name, loaded.mixture)
+        self._whole = Side(self.name, self._ready(loaded.mixture))
         self._alone: dict[str, Side] = {}
         self._files: dict[str, Side] = {}
         self._opened: list[str] = []
@@ -130,8 +139,7 @@ class Variants:
             raise ValueError(f"{text}: no such expert; '{self.name}' has {', '.join(self.mixture.names)}")
         if value not in self._alone:
             expert = self.mixture.members[self.mixture.names.index(value)]
-            alone = Mixture((value,), [expert], None, self.mixture.rig)
-            alone.instants.limit = self.keep_bytes // len(self.mixture.names)
+            alone = self._ready(Mixture((value,), [expert], None, self.mixture.rig), len(self.mixture.names))
             self._alone[value] = Side(f"{value} alone", alone)
         return self._alone[value]
 
@@ -143,8 +151,7 @@ class Variants:
         if text.partition(":")[0] not in ("expert", "kept"):
             mixture = checkpoint.load(Path(text), device).mixture
             compare.check(self.mixture.rig, mixture.rig, (self.name, text))
-            mixture.instants.limit = self.keep_bytes
-            self._files[text] = Side(name_of(Path(text)), mixture)
+            self._files[text] = Side(name_of(Path(text)), self._ready(mixture))
         self.other(text)
         self._opened.append(text)
 
@@ -152,9 +159,13 @@ class Variants:
         if self.criterion is None:
             raise ValueError(f"kept {share:g}: {self.how_to_score}")
         masks = kept(self._loaded.importance[self.criterion], 1 - share, "mixture")
-        cut = pruned(self.mixture, masks)
-        cut.instants.limit = self.keep_bytes // CUTS_KEPT
-        return Side(f"{self.name}, {100 * share:.3g}% kept", cut)
+        return Side(f"{self.name}, {100 * share:.3g}% kept", self._ready(pruned(self.mixture, masks), CUTS_KEPT))
+
+    def _ready(self, mixture: Mixture, parts: int = 1) -> Mixture:
+        """`mixture`, set up as asked for; it is one of `parts` that share the memory of instants."""
+        mixture.instants.limit = self.keep_bytes // parts
+        self.acceleration.apply(mixture)
+        return mixture
 
 
 def name_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """A mixture on a GPU is the mixture on the CPU: pictures, gates and what tile gating leaves out."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from backends import no_gpu
 from mixtures import mixture
 from torch.testing import assert_close
 
-from moegs.mixture import Mixture
+from moegs.acceleration import Acceleration
+from moegs.mixture import Mixture, MixtureRender
+from moegs.rasterize.cuda import graphs
 from moegs.router import MuteRule
 from moegs.router.gating import Gate
 from moegs.views import to_pixels
@@ -75,3 +78,72 @@ def test_one_kernel_wants_the_tiles_that_are_wanted(
         chosen.append(gate(lambda tiles, seen=seen: seen).cpu() if device == "cuda" else gate._wanted(seen, None))
     assert not chosen[0].all()
     assert (chosen[0] == chosen[1]).float().mean() > 0.995  # a bound on the threshold may fall either way
+
+
+@pytest.fixture
+def recorded(pair: tuple[Mixture, Mixture]) -> Mixture:
+    made = deepcopy(pair[1])
+    Acceleration(cuda_graph=True).apply(made)
+    return made
+
+
+def assert_same_frame(ours: MixtureRender, theirs: MixtureRender) -> None:
+    for name in ("picture", "alpha", "depth", "gates", "logits", "images", "alphas", "depths", "pairs", "distance"):
+        assert_close(getattr(ours, name), getattr(theirs, name), atol=0, rtol=0)
+    assert ours.drawn == theirs.drawn
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("skip_below", [0.0, 0.2])
+def test_a_recorded_frame_is_the_frame(pair: tuple[Mixture, Mixture], recorded: Mixture, skip_below: float) -> None:
+    plain = pair[1]
+    frames = []
+    for t in (0.0, 0.0, T, 0.5, T):
+        for camera in plain.rig.cameras:
+            frames.append(recorded.render(camera, t, skip_below=skip_below))
+            assert_same_frame(frames[-1], plain.render(camera, t, skip_below=skip_below))
+    assert recorded.graphs is not None
+    assert len(recorded.graphs) == 1
+    assert_same_frame(frames[0], plain.render(plain.rig.cameras[0], 0.0, skip_below=skip_below))  # it is still whole
+
+
+@torch.no_grad()
+def test_a_recording_gets_more_room_where_more_is_seen(
+    pair: tuple[Mixture, Mixture], recorded: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "LEAST", 1)
+    near = pair[1].rig.cameras[0]
+    back = torch.zeros(4, 4)
+    back[2, 3] = 100.0
+    far = replace(near, viewmat=near.viewmat + back)
+    needed = []
+    for camera in (far, far, near, far, near):
+        ours, theirs = (made.render(camera, T) for made in (recorded, pair[1]))
+        assert_same_frame(ours, theirs)
+        needed.append(int(theirs.pairs))
+    assert needed[2] > graphs.SPARE * needed[0]
+
+
+@torch.no_grad()
+def test_a_recording_follows_the_router_and_leaves_muted_experts_alone(
+    pair: tuple[Mixture, Mixture], recorded: Mixture
+) -> None:
+    camera, plain = pair[1].rig.cameras[0], deepcopy(pair[1])
+    for _ in range(3):
+        recorded.render(camera, T)
+    for made in (recorded, plain):
+        made.router.static[1].add_(2.0)  # type: ignore[union-attr, index]
+    assert_same_frame(recorded.render(camera, T), plain.render(camera, T))
+    muted = (True, False, True, True)
+    assert_same_frame(recorded.render(camera, T, active=muted), plain.render(camera, T, active=muted))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("acceleration", [Acceleration(half=True), Acceleration(compile=True)])
+def test_faster_networks_move_no_pixel_by_more_than_a_step(
+    pair: tuple[Mixture, Mixture], acceleration: Acceleration
+) -> None:
+    made = deepcopy(pair[1])
+    acceleration.apply(made)
+    ours, theirs = (to_pixels(each.render(each.rig.cameras[0], T).picture).astype(int) for each in (made, pair[1]))
+    assert abs(ours - theirs).max() <= 1

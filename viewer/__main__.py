@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from moegs import demo, program
 from viewer.origin import is_loopback
@@ -40,6 +40,9 @@ def view(
     watch: Path | None = None,
     phase: str | None = None,
     keep_mb: int = KEEP_MB,
+    cuda_graph: FlagCreatePairsOff[bool] = False,
+    half: FlagCreatePairsOff[bool] = False,
+    compile: FlagCreatePairsOff[bool] = False,
 ) -> None:
     """Look at a trained mixture in the browser: move through the scene, scrub time, mute experts, see the router.
 
@@ -52,8 +55,11 @@ def view(
             alone, or kept:SHARE, CKPT pruned by its stored scores, such as kept:0.45.
         watch: Instead of CKPT, the folder of a training run (its --out), begun or not: shows how it stands, live.
         phase: With --watch, the expert to see while it trains; the first that is under way when left out.
-        keep_mb: Memory for the Gaussians of frames that were seen, so that playing them again evaluates no network; of
-            each mixture that is shown.
+        keep_mb: Memory of each mixture for the Gaussians of frames that were seen, so that playing them again
+            evaluates no network.
+        cuda_graph: On a GPU, record what it does for a frame and play it again: same pictures, less work for the host.
+        half: On a GPU, evaluate the experts' networks in half precision.
+        compile: Compile the experts' networks with torch.compile when they are first used, which takes a minute.
     """
     if keep_mb < 0:
         raise ValueError(f"--keep-mb: got {keep_mb}, expected 0 or more megabytes")
@@ -69,7 +75,15 @@ def view(
     # A tab may close between a look whether it is there and a message to it: no news to anybody.
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     page = Page(host, port)
-    wish = _Wish(path if watch is None else watch, device, watch is not None, phase, compare, keep_mb * 10**6)
+    wish = _Wish(
+        path if watch is None else watch,
+        device,
+        watch is not None,
+        phase,
+        compare,
+        keep_mb * 10**6,
+        {"cuda_graph": cuda_graph, "half": half, "compile": compile},
+    )
     show = _Show(wish, page)
     with _scratch():
         try:
@@ -112,6 +126,8 @@ class _Wish:
     phase: str | None
     beside: str | None
     keep_bytes: int
+    faster: dict[str, bool]
+    """As in moegs.acceleration, which brings torch."""
 
 
 class _Show(threading.Thread):
@@ -127,14 +143,14 @@ class _Show(threading.Thread):
 
     def run(self) -> None:
         try:
+            from moegs.acceleration import Acceleration
             from moegs.runs import RunFolder
             from moegs.variants import Variants
             from viewer import app  # brings torch: some seconds
 
             path, loaded = self._load()
-            variants = Variants(
-                loaded, RunFolder(self._wish.path).mixture if self._wish.watched else path, self._wish.keep_bytes
-            )
+            shown = RunFolder(self._wish.path).mixture if self._wish.watched else path
+            variants = Variants(loaded, shown, self._wish.keep_bytes, Acceleration(**self._wish.faster))
             beside = self._wish.beside or ""
             if beside:
                 app.set_beside(variants, beside, self._page)

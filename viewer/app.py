@@ -49,7 +49,7 @@ class App:
         """Puts `mixture`, a later state of the same training, in the place of the one that is shown."""
         with self._lock:
             before = self._studio.variants
-            self._studio.variants = Variants(Checkpoint(mixture), before.path, before.keep_bytes)
+            self._studio.variants = Variants(Checkpoint(mixture), before.path, before.keep_bytes, before.acceleration)
             sessions = list(self._sessions.values())
         for session in sessions:
             session.renew()

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moegs.acceleration import Acceleration
 from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.rasterize import Layer, RenderResult, rasterize, splat
@@ -24,6 +26,8 @@ class View:
     t: float
     skip_below: float
     """The threshold of the gated ones."""
+    acceleration: Acceleration = Acceleration()
+    """Of its parts, those that are measured too, each by itself."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Options:
     """Gaussians that sleep are left out."""
     cached: bool = False
     """The Gaussians of this time are there already."""
+    acceleration: Acceleration = Acceleration()
 
 
 OPTIONS = {
@@ -47,6 +52,14 @@ OPTIONS = {
 }
 """`exact`: all that changes no picture, which is what the viewer does without being told."""
 
+ACCELERATED = {
+    "graph": Options(culled=True, cached=True, acceleration=Acceleration(cuda_graph=True)),
+    "graph-gated": Options(gated=True, culled=True, cached=True, acceleration=Acceleration(cuda_graph=True)),
+    "half": Options(culled=True, acceleration=Acceleration(half=True)),
+    "compiled": Options(culled=True, acceleration=Acceleration(compile=True)),
+}
+"""Ways that are measured where their acceleration is asked for."""
+
 
 def frames(mixture: Mixture, view: View) -> dict[str, Frame]:
     """Each way to a frame of `mixture` that there is, by name: `separate` and `combined` where a router is splatted."""
@@ -54,7 +67,8 @@ def frames(mixture: Mixture, view: View) -> dict[str, Frame]:
     if can_be_parted(mixture):
         ways["separate"] = lambda: _blended(mixture, view, separate)
         ways["combined"] = lambda: _blended(mixture, view, combined)
-    for name, options in OPTIONS.items():
+    asked = {name: options for name, options in ACCELERATED.items() if _among(options, view.acceleration)}
+    for name, options in (OPTIONS | asked).items():
         if not options.gated or can_be_parted(mixture):
             ways[name] = frame(mixture, view, options)
     return ways
@@ -62,16 +76,23 @@ def frames(mixture: Mixture, view: View) -> dict[str, Frame]:
 
 def frame(mixture: Mixture, view: View, options: Options) -> Frame:
     """The frame of `mixture` with `options`, which keeps its own instants."""
-    own = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)
+    members = deepcopy(mixture.members) if options.acceleration.compile else mixture.members
+    own = Mixture(mixture.names, members, mixture.router, mixture.rig)
+    options.acceleration.apply(own)
     skip_below = view.skip_below if options.gated else 0.0
 
     def draw() -> Float[Tensor, "H W 3"]:
         if not options.cached:
             own.instants.forget()
-        with culling(mixture, options.culled):
+        with culling(own, options.culled):
             return own.render(view.camera, view.t, skip_below=skip_below).picture
 
     return draw
+
+
+def _among(options: Options, asked: Acceleration) -> bool:
+    """Whether all that `options` accelerate with is `asked` for."""
+    return all(getattr(asked, f.name) >= getattr(options.acceleration, f.name) for f in fields(Acceleration))
 
 
 def can_be_parted(mixture: Mixture) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from moegs import checkpoint, evaluation, reports, verification
+from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing
 from moegs.cli.progress import progress
@@ -53,6 +54,7 @@ def bench(
     path: CheckpointPath,
     /,
     options: OmitArgPrefixes[BenchOptions] = BenchOptions(),
+    acceleration: OmitArgPrefixes[FlagCreatePairsOff[Acceleration]] = Acceleration(),
     data: Path | None = None,
     choices: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
@@ -84,7 +86,9 @@ def bench(
     photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
     rounds = Rounds(options.rounds, options.warm_up)
     with progress("rounds") as advance:
-        found = measure(mixture, View(shot.camera, shot.t, shot.skip_below), rounds, others, photo, advance)
+        found = measure(
+            mixture, View(shot.camera, shot.t, shot.skip_below, acceleration), rounds, others, photo, advance
+        )
     facts: dict[str, Any] = {
         **asdict(found),
         "checkpoint": str(path),

@@ -5,6 +5,7 @@ from pathlib import Path
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from moegs import verification
+from moegs.acceleration import Acceleration
 from moegs.cli import drawings
 from moegs.cli.files import CheckpointPath, load, refuse_existing
 from moegs.cli.shot_options import ShotOptions, VideoOptions
@@ -21,6 +22,7 @@ def render(
     shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
     video: OmitArgPrefixes[VideoOptions] = VideoOptions(),
     verify_gating: FlagCreatePairsOff[bool] = False,
+    acceleration: OmitArgPrefixes[FlagCreatePairsOff[Acceleration]] = Acceleration(),
     device: Device = "auto",
     force: bool = False,
 ) -> None:
@@ -36,7 +38,7 @@ def render(
     refuse_existing(out, force, path)
     if verify_gating and not shot.skip_below:
         raise ValueError("--verify-gating: nothing is skipped; give --skip-below too, such as 0.02")
-    variants = Variants(load(path, device), path)
+    variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)
     drawn: list[Shot] = []
 

@@ -18,7 +18,7 @@ def logits(
 ) -> Float[Tensor, "E H W"]:
     """W + network(W_dir, W_time, camera centre, unit ray) of every pixel of every expert."""
     weights = (tensor.detach().contiguous() for tensor in (first, second, third))
-    return kernels().logits(features.contiguous(), lens(camera), *weights)
+    return kernels().logits(features.contiguous(), lens(camera, features.device), *weights)
 
 
 def decide(

@@ -77,7 +77,7 @@ class VolumeAwareRouter(Router):
         if not (torch.is_grad_enabled() and (features.requires_grad or weights[0].requires_grad)):
             from moegs.router import cuda
 
-            return cuda.logits(features.detach(), camera, *weights)  # which waits for a camera that is on the GPU
+            return cuda.logits(features.detach(), camera, *weights)
         return features[..., 0] + self.network.answer(features[..., 1:], camera.to(features.device))
 
 

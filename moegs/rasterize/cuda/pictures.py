@@ -4,10 +4,13 @@ gsplat's steps are made for training: between them stand dozens of small torch o
 than the pictures take the GPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from moegs.cameras import Camera
@@ -16,6 +19,30 @@ from moegs.rasterize.cuda.native import kernels
 
 MAX_FEATURES = 4
 """Channels beside colour and depth that the kernels have room for."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """For how many (Gaussian, tile) pairs each picture has room, in place of the host waiting for their number."""
+
+    pairs: int | None
+    """None: as many as there are, which the host waits for."""
+    needed: list[Int[Tensor, " 1"]] = field(default_factory=list)
+    """Of each picture so far: where there were more than `pairs`, it is wrong; negative: more than can be counted."""
+
+
+_ROOM: ContextVar[Room | None] = ContextVar("room", default=None)
+
+
+@contextmanager
+def room_for(pairs: int | None) -> Iterator[Room]:
+    """The room that pictures drawn in the block have."""
+    room = Room(pairs)
+    before = _ROOM.set(room)
+    try:
+        yield room
+    finally:
+        _ROOM.reset(before)
 
 
 def draw(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> RenderResult:
@@ -28,7 +55,12 @@ def draw(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> Rend
     channels = 0 if layers[0].features is None else layers[0].features.shape[1]
     backgrounds = _stacked([layer.background for layer in layers], 3, example)
     behind = _stacked([layer.feature_background for layer in layers], channels, example)
-    prepared = native.prepare([_native(layer, native) for layer in layers], lens(camera))
+    room = _ROOM.get()
+    prepared = native.prepare(
+        [_native(layer, native) for layer in layers], lens(camera, example.device), room and room.pairs
+    )
+    if room is not None:
+        room.needed.append(prepared.needed)
     live = None if choose is None else choose(lambda tiles: prepared.sample(behind)).contiguous()
     images, features, alphas, depths, pairs = prepared.composite(backgrounds, behind, live)
     rows = torch.arange(len(prepared.means2d), device=example.device)
@@ -50,20 +82,15 @@ def to_bytes(picture: Float[Tensor, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
     return here.copy_(pixels)
 
 
-def lens(camera: Camera) -> object:
-    """The camera as the kernels read it: numbers of the host, so a camera on the CPU is not waited for."""
-    native, at = kernels(), camera.to("cpu")
-    K = at.K.tolist()
-    center = at.center.tolist()
-    return native.Lens(
-        at.viewmat[:3].flatten().tolist(), [K[0][0], K[1][1], K[0][2], K[1][2]], center, at.width, at.height
-    )
+def lens(camera: Camera, device: torch.device) -> object:
+    """The camera as the kernels on `device` read it; no one waits for one that is on the CPU, nor for one there."""
+    return kernels().Lens(camera.viewmat, camera.K, camera.width, camera.height, device)
 
 
 def _native(layer: Layer, native: object) -> object:
     g, lowpass = layer.gaussians, layer.lowpass
     features = g.means[:, :0] if layer.features is None else layer.features
-    tensors = [t.detach().contiguous() for t in (g.means, g.quats, g.scales, g.opacities, g.sh, features)]
+    tensors = g.means, g.quats, g.scales, g.opacities, g.sh, features
     return native.Layer(*tensors, lowpass.blur, layer.near, layer.far, lowpass.compensated)  # type: ignore[attr-defined]
 
 

@@ -17,7 +17,8 @@ def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
     behind = pictures._stacked([layer.feature_background for layer in layers], channels, example)
 
     def prepare() -> object:
-        return native.prepare([pictures._native(layer, native) for layer in layers], pictures.lens(camera))
+        lens = pictures.lens(camera, example.device)
+        return native.prepare([pictures._native(layer, native) for layer in layers], lens, None)
 
     prepared = cache(prepare)
     return {

@@ -10,7 +10,17 @@ from typing import Any
 
 import torch
 
-SOURCES = ("bindings.cpp", "project.cu", "pairs.cu", "sample.cu", "composite.cu", "route.cu", "decide.cu", "blend.cu")
+SOURCES = (
+    "bindings.cpp",
+    "lens.cu",
+    "project.cu",
+    "pairs.cu",
+    "sample.cu",
+    "composite.cu",
+    "route.cu",
+    "decide.cu",
+    "blend.cu",
+)
 
 
 def kernels() -> Any:

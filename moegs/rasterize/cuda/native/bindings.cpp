@@ -14,13 +14,38 @@ using torch::Tensor;
 
 const float *floats(const Tensor &tensor) { return tensor.data_ptr<float>(); }
 
-Lens lens_of(const std::vector<double> &viewmat, const std::vector<double> &intrinsics, const std::vector<double> &center, int width, int height) {
+// The camera in the GPU's memory.
+struct LensTensor {
+    Tensor bytes;
+    int width, height;
+
+    const Lens *there() const { return reinterpret_cast<const Lens *>(bytes.data_ptr<uint8_t>()); }
+};
+
+// From a camera on the host, which is waited for by nobody, or on the GPU.
+LensTensor lens_of(const Tensor &viewmat, const Tensor &K, int width, int height, const torch::Device &device) {
+    Tensor pose = viewmat.to(torch::kFloat).contiguous(), intrinsics = K.to(torch::kFloat).contiguous();
+    c10::cuda::CUDAGuard guard(pose.is_cuda() ? pose.device() : device);
+    cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+    const float *m = floats(pose), *k = floats(intrinsics);
+    auto bytes = torch::TensorOptions().dtype(torch::kByte).device(pose.is_cuda() ? pose.device() : device);
+    LensTensor made = {torch::empty({(int64_t)sizeof(Lens)}, bytes), width, height};
+    Lens *there = reinterpret_cast<Lens *>(made.bytes.data_ptr<uint8_t>());
+    if (pose.is_cuda()) {
+        make_lens(m, k, width, height, there, stream);
+        return made;
+    }
     Lens lens;
-    for (int i = 0; i < 12; ++i) lens.viewmat[i] = viewmat[i];
-    for (int i = 0; i < 3; ++i) lens.center[i] = center[i];
-    lens.fx = intrinsics[0], lens.fy = intrinsics[1], lens.cx = intrinsics[2], lens.cy = intrinsics[3];
+    for (int i = 0; i < 12; ++i) lens.viewmat[i] = m[i];
+    for (int axis = 0; axis < 3; ++axis) {
+        double sum = 0;
+        for (int row = 0; row < 3; ++row) sum += (double)m[4 * row + axis] * m[4 * row + 3];
+        lens.center[axis] = -(float)sum;
+    }
+    lens.fx = k[0], lens.fy = k[4], lens.cx = k[2], lens.cy = k[5];
     lens.width = width, lens.height = height;
-    return lens;
+    put_lens(lens, there, stream);
+    return made;
 }
 
 struct SplatTensors {
@@ -46,19 +71,27 @@ struct Layer {
     Tensor means, quats, scales, opacities, sh, features;
     double blur, near, far;
     bool compensated;
+
+    Layer(const Tensor &means, const Tensor &quats, const Tensor &scales, const Tensor &opacities, const Tensor &sh,
+          const Tensor &features, double blur, double near, double far, bool compensated)
+        : means(means.contiguous()), quats(quats.contiguous()), scales(scales.contiguous()),
+          opacities(opacities.contiguous()), sh(sh.contiguous()), features(features.contiguous()), blur(blur), near(near),
+          far(far), compensated(compensated) {}
 };
 
 // All that is known before anything is blended: the splats of all layers, and each tile's list of them.
 struct Prepared {
     SplatTensors splats;
     Tensor rows, starts;
+    Tensor needed;  // how many pairs there are
     Grid grid;
     int width, height, channels;
 
     Lists lists() const { return {starts.data_ptr<int>(), rows.data_ptr<int>()}; }
 };
 
-void list_pairs(Prepared &prepared, int count, const torch::TensorOptions &whole, cudaStream_t stream) {
+// With `room` for so many pairs, the host waits for nothing; else for their number.
+void list_pairs(Prepared &prepared, int count, const c10::optional<int64_t> &room, const torch::TensorOptions &whole, cudaStream_t stream) {
     Splats splats = prepared.splats.view();
     const Grid &grid = prepared.grid;
     auto bits = [](Tensor &tensor) { return reinterpret_cast<uint32_t *>(tensor.data_ptr<int>()); };
@@ -68,12 +101,14 @@ void list_pairs(Prepared &prepared, int count, const torch::TensorOptions &whole
     Tensor scratch = torch::empty({(int64_t)bytes}, whole.dtype(torch::kByte));
     order_by_depth(splats, count, bits(keys), unordered.data_ptr<int>(), order.data_ptr<int>(), ends.data_ptr<int>(),
                    scratch.data_ptr(), bytes, stream);
-    int pairs = count ? ends[-1].item<int>() : 0;  // the one number that the host waits for
+    prepared.needed = count ? ends.slice(0, count - 1) : torch::zeros({1}, whole);
+    int pairs = room ? *room : count ? prepared.needed.item<int>() : 0;
     TORCH_CHECK_VALUE(pairs >= 0, "rasterize: more than 2^31 pairs of Gaussians and tiles; render a smaller picture");
 
-    Tensor tiles = torch::empty({pairs}, whole), sorted = torch::empty_like(tiles), unsorted_rows = torch::empty_like(tiles);
-    prepared.rows = torch::empty_like(tiles);
-    prepared.starts = torch::empty({(int64_t)grid.experts * grid.rows * grid.columns + 1}, whole);
+    int64_t all = (int64_t)grid.experts * grid.rows * grid.columns;
+    Tensor tiles = room ? torch::full({pairs}, all, whole) : torch::empty({pairs}, whole);
+    Tensor sorted = torch::empty_like(tiles), unsorted_rows = torch::empty_like(tiles);
+    prepared.rows = torch::empty_like(tiles), prepared.starts = torch::empty({all + 1}, whole);
     bytes = scratch_bytes(count, pairs);
     scratch = torch::empty({(int64_t)bytes}, whole.dtype(torch::kByte));
     list_by_tile(splats, grid, count, order.data_ptr<int>(), ends.data_ptr<int>(), pairs, bits(tiles), bits(sorted),
@@ -81,24 +116,24 @@ void list_pairs(Prepared &prepared, int count, const torch::TensorOptions &whole
                  scratch.data_ptr(), bytes, stream);
 }
 
-Prepared prepare_layers(const std::vector<Layer> &layers, const Lens &lens) {
+Prepared prepare_layers(const std::vector<Layer> &layers, const LensTensor &lens, const c10::optional<int64_t> &room) {
     c10::cuda::CUDAGuard guard(layers[0].means.device());
     cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
     auto real = layers[0].means.options().requires_grad(false);
     int64_t count = 0;
     for (const Layer &layer : layers) count += layer.means.size(0);
     Grid grid = {(int)layers.size(), (lens.width + TILE - 1) / TILE, (lens.height + TILE - 1) / TILE};
-    Prepared prepared = {SplatTensors(count, real), {}, {}, grid, lens.width, lens.height, (int)layers[0].features.size(1)};
+    Prepared prepared = {SplatTensors(count, real), {}, {}, {}, grid, lens.width, lens.height, (int)layers[0].features.size(1)};
     int first = 0;
     for (int e = 0; e < grid.experts; ++e) {
         const Layer &layer = layers[e];
         LayerView view = {floats(layer.means), floats(layer.quats), floats(layer.scales), floats(layer.opacities),
                           floats(layer.sh), floats(layer.features), (int)layer.means.size(0), (int)layer.sh.size(1),
                           prepared.channels, e, first, (float)layer.blur, (float)layer.near, (float)layer.far, layer.compensated};
-        project(lens, view, prepared.splats.view(), grid, stream);
+        project(lens.there(), view, prepared.splats.view(), grid, stream);
         first += view.count;
     }
-    list_pairs(prepared, count, real.dtype(torch::kInt), stream);
+    list_pairs(prepared, count, room, real.dtype(torch::kInt), stream);
     return prepared;
 }
 
@@ -150,10 +185,10 @@ std::vector<Tensor> blend_pictures(const Tensor &gates, const Tensor &images, co
     return {picture, alpha, depth};
 }
 
-Tensor logits(const Tensor &features, const Lens &lens, const Tensor &first, const Tensor &second, const Tensor &third) {
+Tensor logits(const Tensor &features, const LensTensor &lens, const Tensor &first, const Tensor &second, const Tensor &third) {
     c10::cuda::CUDAGuard guard(features.device());
     Tensor out = torch::empty({features.size(0), lens.height, lens.width}, features.options());
-    route(floats(features), lens, {floats(first), floats(second), floats(third)}, features.size(0), out.data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
+    route(floats(features), lens.there(), {floats(first), floats(second), floats(third)}, features.size(0), lens.width * lens.height, out.data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
     C10_CUDA_CHECK(cudaGetLastError());
     return out;
 }
@@ -169,10 +204,11 @@ Tensor to_bytes(const Tensor &colors) {
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-    pybind11::class_<Lens>(m, "Lens").def(pybind11::init(&lens_of));
+    pybind11::class_<LensTensor>(m, "Lens").def(pybind11::init(&lens_of));
     pybind11::class_<Layer>(m, "Layer").def(pybind11::init<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, double, double, double, bool>());
     pybind11::class_<Prepared>(m, "Prepared")
         .def_property_readonly("means2d", [](const Prepared &prepared) { return prepared.splats.means2d; })
+        .def_property_readonly("needed", [](const Prepared &prepared) { return prepared.needed; })
         .def_property_readonly("radii", [](const Prepared &prepared) { return prepared.splats.radii; })
         .def("sample", &sample_features)
         .def("composite", &composite_pictures);

@@ -17,6 +17,7 @@ constexpr float TRANSMITTANCE_MIN = 1e-4f;
 constexpr float MAX_SIGMAS = 3.33f;
 constexpr float JACOBIAN_MARGIN = 0.3f;
 
+// The camera. The kernels read it from the GPU's memory, so that a recorded frame can be played for another one.
 struct Lens {
     float viewmat[12];  // world to camera, rows of [R | t]
     float fx, fy, cx, cy;
@@ -82,12 +83,16 @@ struct Mixed {
     int experts, pixels;
 };
 
-void project(const Lens &, const LayerView &, const Splats &, const Grid &, cudaStream_t);
+void put_lens(const Lens &, Lens *there, cudaStream_t);
+// The same from a 4x4 world-to-camera matrix and 3x3 intrinsics that lie on the GPU.
+void make_lens(const float *viewmat, const float *K, int width, int height, Lens *there, cudaStream_t);
+void project(const Lens *, const LayerView &, const Splats &, const Grid &, cudaStream_t);
 // Bytes of scratch that the two sorts and the sum need, for `splats` rows and `pairs` pairs.
 size_t scratch_bytes(int splats, int pairs);
 // Rows in order of depth, and before each of them how many pairs the rows up to it have.
 void order_by_depth(const Splats &, int count, uint32_t *keys, int *unordered, int *order, int *ends,
                     void *scratch, size_t bytes, cudaStream_t);
+// There is room for `pairs`: what is more is left out. Where they may be fewer, `tiles` holds the number of all tiles.
 void list_by_tile(const Splats &, const Grid &, int count, const int *order, const int *ends, int pairs,
                   uint32_t *tiles, uint32_t *sorted_tiles, int *unsorted_rows, int *rows, int *starts,
                   void *scratch, size_t bytes, cudaStream_t);
@@ -99,4 +104,4 @@ void decide(const Gating &, float *gates, cudaStream_t);
 void blend(const Mixed &, cudaStream_t);
 // Colours in [0, 1] to bytes, clamped and rounded.
 void quantize(const float *colors, int count, uint8_t *bytes, cudaStream_t);
-void route(const float *features, const Lens &, const Network &, int experts, float *logits, cudaStream_t);
+void route(const float *features, const Lens *, const Network &, int experts, int pixels, float *logits, cudaStream_t);

@@ -30,15 +30,15 @@ __global__ void gather(const int *tiles, const int *order, int *ends, int count)
     if (i < count) ends[i] = tiles[order[i]];
 }
 
-__global__ void emit(Splats splats, Grid grid, const int *order, const int *ends, int count, uint32_t *tiles, int *rows) {
+__global__ void emit(Splats splats, Grid grid, const int *order, const int *ends, int count, int pairs, uint32_t *tiles, int *rows) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
     int row = order[i];
     if (!splats.tiles[row]) return;
     int place = ends[i] - splats.tiles[row];
     for_each_tile(ellipse(splats.reach[row], splats.conics[row]), splats.experts[row], grid, [&](int tile) {
-        tiles[place] = tile;
-        rows[place++] = row;
+        if (place < pairs) tiles[place] = tile, rows[place] = row;
+        ++place;
     });
 }
 
@@ -74,8 +74,8 @@ void list_by_tile(const Splats &splats, const Grid &grid, int count, const int *
                   void *scratch, size_t bytes, cudaStream_t stream) {
     int total = grid.experts * grid.rows * grid.columns;
     if (pairs) {
-        emit<<<blocks(count), THREADS, 0, stream>>>(splats, grid, order, ends, count, tiles, unsorted_rows);
-        cub::DeviceRadixSort::SortPairs(scratch, bytes, tiles, sorted_tiles, unsorted_rows, rows, pairs, 0, bits(total), stream);
+        emit<<<blocks(count), THREADS, 0, stream>>>(splats, grid, order, ends, count, pairs, tiles, unsorted_rows);
+        cub::DeviceRadixSort::SortPairs(scratch, bytes, tiles, sorted_tiles, unsorted_rows, rows, pairs, 0, bits(total + 1), stream);
     }
     find_starts<<<blocks(pairs + 1), THREADS, 0, stream>>>(sorted_tiles, pairs, starts, total);
 }

@@ -131,7 +131,10 @@ __device__ void project_one(const Lens &lens, const LayerView &layer, const Spla
     out.tiles[row] = tiles;
 }
 
-__global__ void project_kernel(const __grid_constant__ Lens lens, const __grid_constant__ LayerView layer, Splats out, Grid grid) {
+__global__ void project_kernel(const Lens *there, const __grid_constant__ LayerView layer, Splats out, Grid grid) {
+    __shared__ Lens lens;
+    if (threadIdx.x == 0) lens = *there;
+    __syncthreads();
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= layer.count) return;
     int row = layer.first + i;
@@ -145,6 +148,6 @@ __global__ void project_kernel(const __grid_constant__ Lens lens, const __grid_c
 
 }  // namespace
 
-void project(const Lens &lens, const LayerView &layer, const Splats &out, const Grid &grid, cudaStream_t stream) {
+void project(const Lens *lens, const LayerView &layer, const Splats &out, const Grid &grid, cudaStream_t stream) {
     if (layer.count) project_kernel<<<(layer.count + 127) / 128, 128, 0, stream>>>(lens, layer, out, grid);
 }

@@ -5,11 +5,13 @@ namespace {
 
 constexpr int THREADS = 256, INPUTS = 8, HIDDEN = 6, LAST = 3;
 
-__global__ void route_kernel(const float *features, const __grid_constant__ Lens lens, Network network, int experts, float *logits) {
+__global__ void route_kernel(const float *features, const Lens *there, Network network, int experts, float *logits) {
+    __shared__ Lens lens;
     __shared__ float first[HIDDEN * INPUTS], second[LAST * HIDDEN], third[LAST];
     if (threadIdx.x < HIDDEN * INPUTS) first[threadIdx.x] = network.first[threadIdx.x];
     if (threadIdx.x < LAST * HIDDEN) second[threadIdx.x] = network.second[threadIdx.x];
     if (threadIdx.x < LAST) third[threadIdx.x] = network.third[threadIdx.x];
+    if (threadIdx.x == 0) lens = *there;
     __syncthreads();
 
     int pixel = blockIdx.x * blockDim.x + threadIdx.x, pixels = lens.width * lens.height;
@@ -47,7 +49,6 @@ __global__ void route_kernel(const float *features, const __grid_constant__ Lens
 
 }  // namespace
 
-void route(const float *features, const Lens &lens, const Network &network, int experts, float *logits, cudaStream_t stream) {
-    int pixels = lens.width * lens.height;
+void route(const float *features, const Lens *lens, const Network &network, int experts, int pixels, float *logits, cudaStream_t stream) {
     route_kernel<<<(pixels + THREADS - 1) / THREADS, THREADS, 0, stream>>>(features, lens, network, experts, logits);
 }
