@@ -1,4 +1,4 @@
-"""What makes frames faster and is off unless asked for: a CUDA graph, networks in half precision or compiled."""
+"""What makes frames faster and is off unless asked for: a CUDA graph, colours in half precision, compiled networks."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ class Acceleration:
     cuda_graph: bool = False
     """On a GPU, record what it does for a frame and play it again: same pictures, less work for the host."""
     half: bool = False
-    """On a GPU, evaluate the experts' networks in half precision: moves some pixels by one step of 255."""
+    """On a GPU, keep colours in half precision: moves a pixel by one step of 255 at most, and more frames are kept."""
     compile: bool = False
     """Compile the experts' networks with torch.compile when they are first used, which takes a minute."""
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ class Instants:
         self.limit = INSTANTS_BYTES
         """Bytes."""
         self.half = False
-        """Whether networks are evaluated in half precision, on a GPU; it counts for what is asked for from then on."""
+        """Whether colours are kept in half precision, which a GPU draws as they are: most of what a Gaussian takes."""
         self.bytes = 0
         """What is kept now."""
         self._experts = experts
@@ -41,8 +41,10 @@ class Instants:
             self._seen = _State(self._experts)
         found = self._kept.pop(t, None)
         if found is None:
-            with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=self.half):
+            with torch.no_grad():
                 found = [expert.at(t) for expert in members(self._experts)]
+            if self.half:
+                found = [replace(part, sh=part.sh.half()) for part in found]
             self.bytes += size(found)
         self._kept[t] = found
         while self.bytes > self.limit and len(self._kept) > 1:

@@ -139,8 +139,10 @@ def test_a_recording_follows_the_router_and_leaves_muted_experts_alone(
 
 
 @torch.no_grad()
+# torch's own compiler imports what torch deprecates
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("acceleration", [Acceleration(half=True), Acceleration(compile=True)])
-def test_faster_networks_move_no_pixel_by_more_than_a_step(
+def test_half_precision_and_compiling_move_no_pixel_by_more_than_a_step(
     pair: tuple[Mixture, Mixture], acceleration: Acceleration
 ) -> None:
     made = deepcopy(pair[1])

@@ -55,7 +55,7 @@ OPTIONS = {
 ACCELERATED = {
     "graph": Options(culled=True, cached=True, acceleration=Acceleration(cuda_graph=True)),
     "graph-gated": Options(gated=True, culled=True, cached=True, acceleration=Acceleration(cuda_graph=True)),
-    "half": Options(culled=True, acceleration=Acceleration(half=True)),
+    "half": Options(culled=True, cached=True, acceleration=Acceleration(half=True)),
     "compiled": Options(culled=True, acceleration=Acceleration(compile=True)),
 }
 """Ways that are measured where their acceleration is asked for."""

@@ -34,7 +34,7 @@ def ratios(
         "all_over_one_pass_frame": over(fastest, "frame:one-pass"),
         "graph_over_exact_frame": over("frame:graph", "frame:exact"),
         "graph_gated_over_graph_frame": over("frame:graph-gated", "frame:graph"),
-        "half_over_live_frame": over("frame:half", "frame:culled"),
+        "half_over_exact_frame": over("frame:half", "frame:exact"),
         "compiled_over_live_frame": over("frame:compiled", "frame:culled"),
         "tight_tiles_over_3sigma": pairs["tight_tiles"] / pairs["square_tiles"] if pairs["square_tiles"] else None,
     }

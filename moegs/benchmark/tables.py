@@ -32,7 +32,7 @@ WORDS = {
     "frame:all": "one pass, gated, culled and cached",
     "frame:graph": "the default, as a CUDA graph",
     "frame:graph-gated": "one pass, gated, culled and cached, as a CUDA graph",
-    "frame:half": "one pass, culled, networks in half precision",
+    "frame:half": "the default, colours in half precision",
     "frame:compiled": "one pass, culled, networks compiled",
     "served": "the default, to the bytes of a JPEG",
     "culled": "one pass, culled",

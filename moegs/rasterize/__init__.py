@@ -53,7 +53,7 @@ def sampled(camera: Camera) -> Camera:
     rows, columns = tile_grid(camera.width, camera.height)
     K = camera.K / SAMPLE
     K[:2, 2] = (camera.K[:2, 2] - 0.5) / SAMPLE  # pixel i's centre, i + 0.5, is at SAMPLE i + SAMPLE / 2 + 0.5
-    K[2, 2] = 1
+    K[2, 2].fill_(1)  # what is assigned is copied from the host
     return replace(camera, K=K, width=columns * TILE // SAMPLE, height=rows * TILE // SAMPLE)
 
 
@@ -179,11 +179,13 @@ def tensors(layer: Layer) -> dict[str, Tensor]:
     return named if layer.features is None else named | {"features": layer.features}
 
 
-def refuse_other_types(layers: Sequence[Layer], device: Literal["cpu", "cuda"]) -> None:
-    """Raises ValueError for a tensor that the backend of `device` does not take."""
+def refuse_other_types(layers: Sequence[Layer], device: Literal["cpu", "cuda"], halves: bool = False) -> None:
+    """Raises ValueError for a tensor that the backend of `device` does not take; with `halves`, it takes `sh` in half
+    precision too."""
     for layer in layers:
         for name, tensor in tensors(layer).items():
-            if tensor.dtype != torch.float32 or tensor.device.type != device:
+            half = halves and name == "sh" and tensor.dtype == torch.float16
+            if not (half or tensor.dtype == torch.float32) or tensor.device.type != device:
                 raise ValueError(
                     f"rasterize: {name} is {tensor.dtype} on {tensor.device}; the {device.upper()} backend takes "
                     f"torch.float32 on {device}"

@@ -30,13 +30,14 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     nothing but counts. The first call of an installation compiles kernels: a minute's work for pictures alone, more for
     gsplat.
 
-    Raises ValueError for tensors that are not float32 on a GPU, for more pictures or pixels than can be numbered, and
-    where the kernels cannot be compiled.
+    Without gradients `sh` may be in half precision. Raises ValueError for other tensors that are not float32 on a GPU,
+    for more pictures or pixels than can be numbered, and where the kernels cannot be compiled.
     """
-    refuse_other_types(layers, "cuda")
-    check_numbers(len(layers), camera.width, camera.height)
     channels = 0 if layers[0].features is None else layers[0].features.shape[1]
-    if channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers):
+    ours = channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers)
+    refuse_other_types(layers, "cuda", halves=ours)
+    check_numbers(len(layers), camera.width, camera.height)
+    if ours:
         return pictures.draw(layers, camera, choose)
     return draw(layers, camera, kernels(), choose)
 

@@ -134,8 +134,16 @@ class _Recording(Generic[Frame]):
 def _constants(layer: Layer) -> tuple[Hashable, ...]:
     """What of a layer is recorded as it is."""
     colors = [color for color in (layer.background, layer.feature_background) if color is not None]
-    bases, channels = layer.gaussians.sh.shape[1], 0 if layer.features is None else layer.features.shape[1]
-    return bases, channels, layer.lowpass, layer.near, layer.far, *(color.data_ptr() for color in colors)
+    sh, channels = layer.gaussians.sh, 0 if layer.features is None else layer.features.shape[1]
+    return (
+        sh.shape[1],
+        sh.dtype,
+        channels,
+        layer.lowpass,
+        layer.near,
+        layer.far,
+        *(color.data_ptr() for color in colors),
+    )
 
 
 def _roomy(layer: Layer) -> Layer:

@@ -128,7 +128,7 @@ Prepared prepare_layers(const std::vector<Layer> &layers, const LensTensor &lens
     for (int e = 0; e < grid.experts; ++e) {
         const Layer &layer = layers[e];
         LayerView view = {floats(layer.means), floats(layer.quats), floats(layer.scales), floats(layer.opacities),
-                          floats(layer.sh), floats(layer.features), (int)layer.means.size(0), (int)layer.sh.size(1),
+                          floats(layer.features), layer.sh.data_ptr(), layer.sh.scalar_type() == torch::kHalf, (int)layer.means.size(0), (int)layer.sh.size(1),
                           prepared.channels, e, first, (float)layer.blur, (float)layer.near, (float)layer.far, layer.compensated};
         project(lens.there(), view, prepared.splats.view(), grid, stream);
         first += view.count;

@@ -26,7 +26,9 @@ struct Lens {
 };
 
 struct LayerView {
-    const float *means, *quats, *scales, *opacities, *sh, *features;  // rows of one layer's own tensors
+    const float *means, *quats, *scales, *opacities, *features;  // rows of one layer's own tensors
+    const void *sh;
+    bool half_sh;        // whether it is in half precision
     int count, bases, channels;
     int expert, first;   // number of the layer, and its first row among the splats
     float blur, near, far;

@@ -1,4 +1,6 @@
 // From Gaussians in space to splats in the picture, one thread each: every layer's own tensors are read as they lie.
+#include <cuda_fp16.h>
+
 #include "reach.cuh"
 
 namespace {
@@ -6,15 +8,17 @@ namespace {
 constexpr float HUGE_COVARIANCE = 1e18f;  // pixels squared: beyond it a determinant would overflow
 constexpr uint32_t UNSEEN = 0xffffffffu;
 
-__device__ bool finite(const float *values, int count) {
+template <typename Real>
+__device__ bool finite(const Real *values, int count) {
     for (int i = 0; i < count; ++i) {
-        if (!isfinite(values[i])) return false;
+        if (!isfinite((float)values[i])) return false;
     }
     return true;
 }
 
 // Colour along the unit direction (x, y, z): Inria's real spherical harmonics up to degree 3, as moegs/harmonics.py.
-__device__ float3 color(const float *sh, int bases, float x, float y, float z) {
+template <typename Real>
+__device__ float3 color(const Real *sh, int bases, float x, float y, float z) {
     float basis[16];
     basis[0] = 0.28209479177387814f;
     if (bases > 1) {
@@ -41,9 +45,9 @@ __device__ float3 color(const float *sh, int bases, float x, float y, float z) {
     }
     float3 sum = {0.5f, 0.5f, 0.5f};
     for (int k = 0; k < bases; ++k) {
-        sum.x += basis[k] * sh[3 * k];
-        sum.y += basis[k] * sh[3 * k + 1];
-        sum.z += basis[k] * sh[3 * k + 2];
+        sum.x += basis[k] * (float)sh[3 * k];
+        sum.y += basis[k] * (float)sh[3 * k + 1];
+        sum.z += basis[k] * (float)sh[3 * k + 2];
     }
     return {fmaxf(sum.x, 0.0f), fmaxf(sum.y, 0.0f), fmaxf(sum.z, 0.0f)};
 }
@@ -77,6 +81,7 @@ __device__ void flatten(const Lens &lens, float3 seen, float4 q, float3 scale, f
     down = {scale.x * along(row_y, 0), scale.y * along(row_y, 1), scale.z * along(row_y, 2)};
 }
 
+template <typename Real>
 __device__ void project_one(const Lens &lens, const LayerView &layer, const Splats &out, const Grid &grid, int i, int row) {
     const float *mean = layer.means + 3 * i, *q = layer.quats + 4 * i, *scale = layer.scales + 3 * i;
     float opacity = layer.opacities[i];
@@ -110,7 +115,8 @@ __device__ void project_one(const Lens &lens, const LayerView &layer, const Spla
     if (!(center.x + radius.x > 0 && center.x - radius.x < lens.width && center.y + radius.y > 0 &&
           center.y - radius.y < lens.height)) return;
 
-    const float *sh = layer.sh + 3 * layer.bases * i, *features = layer.features + layer.channels * i;
+    const Real *sh = (const Real *)layer.sh + 3 * layer.bases * i;
+    const float *features = layer.features + layer.channels * i;
     if (!finite(sh, 3 * layer.bases) || !finite(features, layer.channels)) return;
     float3 away = {mean[0] - lens.center[0], mean[1] - lens.center[1], mean[2] - lens.center[2]};
     float shorten = rsqrtf(away.x * away.x + away.y * away.y + away.z * away.z);
@@ -143,7 +149,8 @@ __global__ void project_kernel(const Lens *there, const __grid_constant__ LayerV
     out.keys[row] = UNSEEN;
     out.tiles[row] = 0;
     out.experts[row] = layer.expert;
-    project_one(lens, layer, out, grid, i, row);
+    if (layer.half_sh) project_one<__half>(lens, layer, out, grid, i, row);
+    else project_one<float>(lens, layer, out, grid, i, row);
 }
 
 }  // namespace
