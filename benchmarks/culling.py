@@ -12,6 +12,7 @@ import made
 import torch
 import tyro
 
+from moegs import program
 from moegs.benchmark.frames import View, culling
 from moegs.benchmark.timing import Rounds, Timing, in_turn
 from moegs.experts import KINDS
@@ -92,4 +93,4 @@ def main(gaussians: int = 100_000, rounds: int = 40, device: str = "cpu") -> Non
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    program.run("culling.py", lambda: tyro.cli(main))
