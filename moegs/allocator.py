@@ -24,8 +24,8 @@ class Setting:
 
 MIB = 2**20
 SETTINGS = (
-    # Blocks below this come from the heap: the most that older versions take, and where the threshold ends that grows by
-    # itself; the colours of 170,000 Gaussians. What is larger goes back to the system at once, as ever.
+    # Blocks below this come from the heap: the most that older versions take, and where glibc's own threshold stops
+    # growing; the colours of 170,000 Gaussians. What is larger goes back to the system at once, as ever.
     Setting("mmap threshold", -3, 32 * MIB, "MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"),
     # So much may lie free at the heap's end; beyond it, all of that goes back. More than a frame drops at once.
     Setting("trim threshold", -1, 512 * MIB, "MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold"),
