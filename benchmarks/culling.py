@@ -1,26 +1,34 @@
 """What temporal culling saves: python benchmarks/culling.py [--gaussians N] [--rounds N] [--device cpu]
 
 A polynomial and a keyframe expert in a made room (made.py) of which half are asleep at the time that is drawn: their
-deformation and projection with and without those that sleep, timed in turn. The picture is compared too.
+deformation and projection with and without those that sleep, timed in turn. Without them in two ways: at a time in the
+window that was asked for last, as most frames of a long clip are, and in another window each time. The picture is
+compared too.
 """
 
 # isort: split
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import cycle
 
 import made
 import torch
 import tyro
 
+from moegs import program
 from moegs.benchmark.frames import View, culling
 from moegs.benchmark.timing import Rounds, Timing, in_turn
 from moegs.experts import KINDS
 from moegs.experts.base import Expert
+from moegs.experts.windows import WINDOWS
 from moegs.mixture import Mixture
 from moegs.rasterize import stages
 
 ASLEEP = 0.5
 T = 0.5
+LATER = T + 3 / WINDOWS
+"""In another window."""
 BRIEF = {"log_time_scales": -4.0, "log_time_widths": -3.0}
 """How long those that sleep at T would show, at another time."""
 
@@ -49,21 +57,22 @@ def expert(kind: str, count: int) -> Expert:
     return found.requires_grad_(False)
 
 
-def project(mixture: Mixture, view: View, culled: bool) -> Callable[[], object]:
-    """Deformation and projection."""
+def project(mixture: Mixture, view: View, times: Sequence[float], culled: bool) -> Callable[[], object]:
+    """Deformation and projection, at the next of `times` each time it is called."""
+    turns = cycle(times)
 
     def run() -> object:
+        t = next(turns)
         mixture.instants.forget()
         with culling(mixture, culled):
-            first, *_ = stages(mixture.layers(mixture.at(view.t), view.t), view.camera).values()
+            first, *_ = stages(mixture.layers(mixture.at(t), t), view.camera).values()
         return first()
 
     return run
 
 
-def _told(times: Mapping[str, Timing]) -> str:
+def _told(culled: Timing, whole: Timing) -> str:
     """Culled of unculled, and the ratio."""
-    culled, whole = times["True"], times["False"]
     told = f"{culled.median:.2f} ms of {whole.median:.2f} ms, ratio {culled.median / whole.median:.2f}"
     if culled.busy is None or whole.busy is None:
         return told
@@ -76,7 +85,14 @@ def main(gaussians: int = 100_000, rounds: int = 40, device: str = "cpu") -> Non
     for kind in ("polynomial", "keyframe"):
         mixture = Mixture([kind], [expert(kind, gaussians)], None, made.rig(640, 360)).to(device)
         view = View(mixture.rig.cameras[0].to(device), T, 0.0)
-        ways = {str(culled): project(mixture, view, culled) for culled in (True, False)}
+        other = Mixture(
+            [kind], [copy.deepcopy(mixture.members[0])], None, mixture.rig
+        )  # each keeps its own last window
+        ways = {
+            "same window": project(mixture, view, [T], culled=True),
+            "another window": project(other, view, [T, LATER], culled=True),
+            "whole": project(mixture, view, [T], culled=False),
+        }
         times = in_turn(ways, Rounds(rounds), mixture.device)
         pictures = []
         for culled in (True, False):
@@ -85,11 +101,12 @@ def main(gaussians: int = 100_000, rounds: int = 40, device: str = "cpu") -> Non
                 pictures.append(mixture.render(view.camera, T).picture)
         awake = len(mixture.members[0].at(T))
         print(
-            f"{kind}: {1 - awake / gaussians:.1%} of {gaussians:,} asleep; deform and project "
-            f"{_told(times)}; pictures "
+            f"{kind}: {1 - awake / gaussians:.1%} of {gaussians:,} asleep; pictures "
             f"{'equal' if torch.equal(*pictures) else f'{float((pictures[0] - pictures[1]).abs().max()):.1e} apart'}"
         )
+        for name in ("same window", "another window"):
+            print(f"  deform and project, {name}: {_told(times[name], times['whole'])}")
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    program.run("culling.py", lambda: tyro.cli(main))

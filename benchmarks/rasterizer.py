@@ -20,7 +20,7 @@ from pathlib import Path
 import numba
 import torch
 
-from moegs import harmonics
+from moegs import harmonics, program
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.rasterize import Layer, rasterize
@@ -117,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run("rasterizer.py", main)

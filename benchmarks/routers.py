@@ -22,7 +22,7 @@ from pathlib import Path
 import numba
 import torch
 
-from moegs import checkpoint, metrics
+from moegs import checkpoint, metrics, program
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
 from moegs.data.scene import Scene
@@ -211,4 +211,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run("routers.py", main)

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from browser_tab import BrowserTab  # noqa: E402  (after the path)
 
-from moegs import checkpoint, demo, export, views  # noqa: E402
+from moegs import checkpoint, demo, export, program, views  # noqa: E402
 from moegs.shots import Shot, film, for_video  # noqa: E402
 from moegs.tours import Tour  # noqa: E402
 
@@ -142,4 +142,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    program.run("viewer.py", lambda: tyro.cli(main))

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 import moegs
+from moegs import allocator
 
 Device = Literal["auto", "cuda", "cpu"]
 
@@ -49,6 +50,7 @@ def report() -> dict[str, str]:
         "cpus": str(os.cpu_count()),
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
         "thread pools": _thread_pools(),
+        "allocator": allocator.state(),
         "cuda": _cuda(),
         "nvcc": _nvcc(),
         "gsplat": _gsplat(),

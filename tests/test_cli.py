@@ -413,7 +413,7 @@ def test_python_m_moegs_and_version() -> None:
 def test_system_says_what_there_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "info", "--system", "--json", "-") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert {"torch", "cuda", "nvcc", "gsplat", "numba", "thread pools"} <= set(facts)
+    assert {"torch", "cuda", "nvcc", "gsplat", "numba", "thread pools", "allocator"} <= set(facts)
     assert "layer" in facts["numba"]
 
 

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     0: [
+        "allocator",
         "gaussians",
         "cameras",
         "timeline",
@@ -23,10 +24,9 @@ FLOORS = {
         "kernels",
         "mosaic",
         "schedules",
-        "program",
         "quantisation",
     ],
-    1: ["experts", "rasterize", "data", "ssim", "lpips", "runs"],
+    1: ["experts", "rasterize", "data", "ssim", "lpips", "runs", "program"],
     2: ["losses", "metrics", "density", "router", "system", "tours", "instants", "ply"],
     3: ["mixture", "shots"],
     4: [

@@ -162,3 +162,34 @@ def test_the_picture_is_the_same_without_those_that_sleep(backend: str, router: 
             ours, theirs = (made.render(camera, t, skip_below=0.1) for made in (culled, waking))
         for name in ("picture", "alpha", "gates", "images"):
             assert_close(getattr(ours, name), getattr(theirs, name), atol=EXACT, rtol=0)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_what_is_written_into_any_parameter_shows_in_the_window_that_is_kept(name: str) -> None:
+    expert = brief(name)
+    with torch.no_grad():
+        for parameter in expert.groups.parameters():
+            expert.at(0.3)
+            parameter.add_(0.2)
+            culled, expert.culled = expert.at(0.3), False
+            everything, expert.culled = expert.at(0.3), True
+            assert len(culled) < len(everything)
+            kept = torch.isin(rows_of(everything), rows_of(culled))
+            for part in ("means", "quats", "scales", "opacities", "sh"):
+                assert_close(getattr(culled, part), getattr(everything, part)[kept], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_rows_are_gathered_once_in_a_window_and_kept_of_one_window_only(name: str) -> None:
+    expert = brief(name)
+    with torch.no_grad():
+        expert.at(0.3)
+        parts = [awake for _, awake in expert.windows._last.values() if awake.numbers is not None]
+        expert.at(0.3 + 1e-4)
+        again = [awake for _, awake in expert.windows._last.values() if awake.numbers is not None]
+        assert parts
+        assert all(first is second for first, second in zip(parts, again, strict=True))
+        for k in range(64):
+            expert.at(k / 64)
+    kept = [tensor for _, awake in expert.windows._last.values() for tensor in awake.rows.values()]
+    assert sum(t.nbytes for t in kept) <= sum(p.nbytes for p in expert.groups.parameters())

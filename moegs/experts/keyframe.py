@@ -17,7 +17,7 @@ from moegs.experts.fades import brightest, fade
 from moegs.experts.growth import GrowthConfig, KeyframeRecipe, PromotionConfig, TidyingConfig
 from moegs.experts.keys import Keys
 from moegs.experts.recipe import Ground, Recipe
-from moegs.experts.windows import Windows, numbered, picked
+from moegs.experts.windows import Awake, Windows, numbered
 from moegs.gaussians import Gaussians, LowPass, Points, concatenate
 from moegs.schedules import Steps
 from moegs.timeline import MAX_FRAMES
@@ -162,10 +162,9 @@ class KeyframeExpert(Expert[KeyframeConfig]):
     def at(self, t: float, view: int | None = None) -> Gaussians:
         frame = t * float(self.frames)
         names = ("static", "dynamic")
-        awake = [self._awake(name, t) if self._culls else None for name in names]
-        static, dynamic = (picked(self.group(name), rows) for name, rows in zip(names, awake, strict=True))
-        gaussians = concatenate([self._static(static, frame), self._dynamic(dynamic, frame)])
-        return replace(gaussians, rows=numbered(awake, list(self.counts().values())))
+        static, dynamic = (self._awake(name, t) if self._culls else Awake(self.group(name)) for name in names)
+        gaussians = concatenate([self._static(static.rows, frame), self._dynamic(dynamic.rows, frame)])
+        return replace(gaussians, rows=numbered([static.numbers, dynamic.numbers], list(self.counts().values())))
 
     def rates(self) -> list[Rate]:
         static, dynamic = self.config.static_rates, self.config.dynamic_rates
@@ -214,20 +213,20 @@ class KeyframeExpert(Expert[KeyframeConfig]):
         parts = config.growth, config.promotion, config.tidying
         return KeyframeRecipe(self, config.keys, parts, self.duration, ground)
 
-    def _awake(self, name: str, t: float) -> Int[Tensor, " M"] | None:
-        """Which rows of group `name` may be seen around `t`; None: all."""
+    def _awake(self, name: str, t: float) -> Awake:
+        """The rows of group `name` that may be seen around `t`."""
         rows = self.group(name)
+        opacities = rows["logit_opacities"].detach()
         if name == "static":  # they do not fade: one window is as good as another
-            logits = rows["logit_opacities"]
-            return self.windows.awake(name, 0.0, [logits], lambda low, high: torch.sigmoid(logits.detach().double()))
-        facts = [rows["logit_opacities"], rows["time_centers"], rows["log_time_widths"], self.frames]
+            return self.windows.awake(name, 0.0, rows, lambda low, high: torch.sigmoid(opacities.double()))
 
         def largest(low: float, high: float) -> Float[Tensor, " N"]:
-            opacities, centers, widths, frames = (fact.detach().double() for fact in facts)
-            places = [self.config.keys.place(share * float(frames)) for share in (low, high)]
-            return torch.sigmoid(opacities) * brightest((places[0], places[1]), centers, widths, self._least_fade)
+            centers, widths = (rows[fact].detach().double() for fact in ("time_centers", "log_time_widths"))
+            places = [self.config.keys.place(share * float(self.frames)) for share in (low, high)]
+            shown = brightest((places[0], places[1]), centers, widths, self._least_fade)
+            return torch.sigmoid(opacities.double()) * shown
 
-        return self.windows.awake(name, t, facts, largest)
+        return self.windows.awake(name, t, rows, largest, also=[self.frames])
 
     @property
     def _least_fade(self) -> float:

@@ -15,7 +15,7 @@ from moegs.experts.canonical import CanonicalRates, Deltas
 from moegs.experts.guided import GuidedConfig, GuidedSampling
 from moegs.experts.recipe import Attention, Edit, Ground, Recipe, Seen
 from moegs.experts.turns import TurnsConfig
-from moegs.experts.windows import Windows, picked
+from moegs.experts.windows import Awake, Windows
 from moegs.gaussians import Gaussians, LowPass, Points
 from moegs.schedules import Interval, Steps
 
@@ -145,13 +145,13 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         segment, inside = self.segment(t)
         name = list(self.groups)[segment]
         rows = self.group(name)
-        awake = self._awake(name, rows, inside) if self._culls else None
-        gaussians = self._segment(picked(rows, awake), inside)
-        if awake is None and self.config.segments == 1:
+        awake = self._awake(name, rows, inside) if self._culls else Awake(rows)
+        gaussians = self._segment(awake.rows, inside)
+        if awake.numbers is None and self.config.segments == 1:
             return gaussians
         before = sum(list(self.counts().values())[:segment])
-        here = torch.arange(len(gaussians), device=gaussians.means.device) if awake is None else awake
-        return replace(gaussians, rows=before + here)
+        every = torch.arange(len(gaussians), device=gaussians.means.device)
+        return replace(gaussians, rows=before + (every if awake.numbers is None else awake.numbers))
 
     def segment(self, t: float) -> tuple[int, float]:
         """The number of the segment that `t` lies in, and where in it, in [0, 1]."""
@@ -192,16 +192,16 @@ class PolynomialExpert(Expert[PolynomialConfig]):
     def recipe(self, ground: Ground) -> Recipe:
         return PolynomialRecipe(self, ground)
 
-    def _awake(self, name: str, rows: Mapping[str, Tensor], t: float) -> Int[Tensor, " M"] | None:
-        """Which `rows` of one segment may be seen around `t` in [0, 1] of it; None: all."""
-        facts = [rows["logit_opacities"], rows["time_centers"], rows["log_time_scales"]]
+    def _awake(self, name: str, rows: Mapping[str, Tensor], t: float) -> Awake:
+        """The `rows` of one segment that may be seen around `t` in [0, 1] of it."""
 
         def brightest(low: float, high: float) -> Float[Tensor, " N"]:
-            opacities, centers, scales = (fact.detach().double() for fact in facts)
+            facts = ("logit_opacities", "time_centers", "log_time_scales")
+            opacities, centers, scales = (rows[fact].detach().double() for fact in facts)
             nearest = torch.maximum(low - centers, centers - high).clamp_min(0)
             return torch.sigmoid(opacities) * torch.exp(-(nearest * torch.exp(-scales)).square())
 
-        return self.windows.awake(name, t, facts, brightest)
+        return self.windows.awake(name, t, rows, brightest)
 
     def _segment(self, rows: Mapping[str, Tensor], t: float) -> Gaussians:
         """The Gaussians of one segment at `t` in [0, 1] of it."""

@@ -5,6 +5,7 @@ A Gaussian whose opacity stays below the alpha floor adds nothing to any pixel, 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -27,40 +28,61 @@ Brightest = Callable[[float, float], Float[Tensor, " N"]]
 """Of each row of a group the largest opacity between two times, in float64."""
 
 
+@dataclass(frozen=True)
+class Awake:
+    """The rows of a group that may be seen in one window."""
+
+    rows: Mapping[str, Float[Tensor, "..."]]
+    numbers: Int[Tensor, " M"] | None = None
+    """Which of the group's they are; None: all."""
+
+
 class Windows:
-    """For each group, window by window, the rows that may be seen in it: found when first asked for, then kept."""
+    """For each group, window by window, the rows that may be seen in it: found when first asked for, then kept as
+    numbers; of the window asked for last the rows themselves, which are at most as large as the group."""
 
     def __init__(self) -> None:
         self._fingerprints: dict[str, Fingerprint] = {}
-        self._awake: dict[tuple[str, int], Int[Tensor, " M"] | None] = {}
+        self._numbers: dict[tuple[str, int], Int[Tensor, " M"] | None] = {}
+        self._last: dict[str, tuple[int, Awake]] = {}
 
-    def awake(self, group: str, t: float, tensors: Sequence[Tensor], brightest: Brightest) -> Int[Tensor, " M"] | None:
-        """The rows of `group` that may be seen in the window of `t`, a share of the group's time; None: all.
+    def awake(
+        self, group: str, t: float, rows: Mapping[str, Tensor], brightest: Brightest, also: Sequence[Tensor] = ()
+    ) -> Awake:
+        """Those `rows` of `group` that may be seen in the window of `t`, a share of the group's time.
 
-        `tensors`: what `brightest` depends on; the lists are made anew once any has changed.
+        `also`: what `brightest` depends on beside the rows. Everything is made anew once any of both has changed.
         """
+        tensors = [*rows.values(), *also]
         if group not in self._fingerprints or not self._fingerprints[group].fits(tensors):
             self.forget(group)
             self._fingerprints[group] = Fingerprint(tensors)
         number = min(max(math.floor(t * WINDOWS), 0), WINDOWS - 1)
-        if (group, number) not in self._awake:
-            largest = brightest(number / WINDOWS - WIDER, (number + 1) / WINDOWS + WIDER)
-            seen = ~(largest < UNSEEN)  # what is no number is left to the rasterizer
-            enough = int(seen.sum()) <= (1 - WORTH) * len(seen)
-            self._awake[group, number] = torch.where(seen)[0] if enough else None
-        return self._awake[group, number]
+        last, found = self._last.get(group, (None, None))
+        if found is None or last != number:
+            self._last.pop(group, None)  # first, so that two windows never lie in memory
+            found = self._picked(group, number, rows, brightest)
+            self._last[group] = number, found
+        return found
 
     def forget(self, group: str | None = None) -> None:
-        """Drops the lists of `group`, of all groups when None."""
+        """Drops what is kept of `group`, of all groups when None."""
         groups = list(self._fingerprints) if group is None else [group]
         for name in groups:
             self._fingerprints.pop(name, None)
-            self._awake = {key: rows for key, rows in self._awake.items() if key[0] != name}
+            self._last.pop(name, None)
+            self._numbers = {key: rows for key, rows in self._numbers.items() if key[0] != name}
 
-
-def picked(rows: Mapping[str, Tensor], awake: Int[Tensor, " M"] | None) -> Mapping[str, Tensor]:
-    """Those of a group's `rows` that are `awake`, all when None."""
-    return rows if awake is None else {name: tensor.index_select(0, awake) for name, tensor in rows.items()}
+    def _picked(self, group: str, number: int, rows: Mapping[str, Tensor], brightest: Brightest) -> Awake:
+        if (group, number) not in self._numbers:
+            largest = brightest(number / WINDOWS - WIDER, (number + 1) / WINDOWS + WIDER)
+            seen = ~(largest < UNSEEN)  # what is no number is left to the rasterizer
+            enough = int(seen.sum()) <= (1 - WORTH) * len(seen)
+            self._numbers[group, number] = torch.where(seen)[0] if enough else None
+        numbers = self._numbers[group, number]
+        if numbers is None:
+            return Awake(rows)
+        return Awake({name: tensor.index_select(0, numbers) for name, tensor in rows.items()}, numbers)
 
 
 def numbered(awake: Sequence[Int[Tensor, " _"] | None], counts: Sequence[int]) -> Int[Tensor, " M"] | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from moegs import allocator
 from moegs.runs import StageName
 from moegs.training.config import TrainConfig
 from moegs.training.events import Begun, Failed, Skipped, named
@@ -143,6 +144,7 @@ def _do(job: Job, place: _Place, queue: Any, *before: str | None) -> str | None:
     failed = next(filter(None, before), None)
     if failed or job.path.exists():  # the latter when the worker died after the last line
         return failed
+    allocator.keep_freed_memory()
     try:
         job(lambda event: queue.put((place, event)))
     except ValueError as error:

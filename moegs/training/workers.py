@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from moegs import allocator
 from moegs.training.events import Event
 from moegs.training.loop import OnEvent, TrainingError
 
@@ -69,6 +70,7 @@ def _listen(connection: Connection, running: dict[Connection, BaseProcess], on_e
 
 def _work(job: Job, connection: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    allocator.keep_freed_memory()
     try:
         job(connection.send)
     except (KeyboardInterrupt, BrokenPipeError):
