@@ -8,10 +8,13 @@ namespace {
 constexpr float HUGE_COVARIANCE = 1e18f;  // pixels squared: beyond it a determinant would overflow
 constexpr uint32_t UNSEEN = 0xffffffffu;
 
+__device__ float single(float value) { return value; }
+__device__ float single(__half value) { return __half2float(value); }  // torch switches the casts off
+
 template <typename Real>
 __device__ bool finite(const Real *values, int count) {
     for (int i = 0; i < count; ++i) {
-        if (!isfinite((float)values[i])) return false;
+        if (!isfinite(single(values[i]))) return false;
     }
     return true;
 }
@@ -45,9 +48,9 @@ __device__ float3 color(const Real *sh, int bases, float x, float y, float z) {
     }
     float3 sum = {0.5f, 0.5f, 0.5f};
     for (int k = 0; k < bases; ++k) {
-        sum.x += basis[k] * (float)sh[3 * k];
-        sum.y += basis[k] * (float)sh[3 * k + 1];
-        sum.z += basis[k] * (float)sh[3 * k + 2];
+        sum.x += basis[k] * single(sh[3 * k]);
+        sum.y += basis[k] * single(sh[3 * k + 1]);
+        sum.z += basis[k] * single(sh[3 * k + 2]);
     }
     return {fmaxf(sum.x, 0.0f), fmaxf(sum.y, 0.0f), fmaxf(sum.z, 0.0f)};
 }
