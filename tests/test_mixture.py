@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from mixtures import mixture
+from mixtures import mixture, rig
 from torch.testing import assert_close
 
+from moegs.gaussians import Gaussians
 from moegs.instants import INSTANTS_BYTES, size
 from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
+from moegs.router import VolumeAwareRouter
 
 ALL_KINDS = ("hex", "emb", "poly", "key")
 T = 2 / 6
@@ -184,3 +186,35 @@ def test_wrong_parts_are_refused(made: Mixture) -> None:
         Mixture(["a", "b"], made.members[:2], None, made.rig)
     with pytest.raises(ValueError, match="give each a name of its own"):
         Mixture(["a", "a"], made.members[:2], made.router, made.rig)
+
+
+@torch.no_grad()
+def test_what_the_router_writes_on_an_instant_is_what_it_would_write_now() -> None:
+    kept, camera = mixture(("poly", "key")), rig().cameras[0]
+    for t in (0.5, 0.5, 0.2, 0.5):
+        assert torch.equal(kept.render(camera, t).picture, mixture(("poly", "key")).render(camera, t).picture)
+    before = kept.render(camera, 0.5).gates
+    assert isinstance(kept.router, VolumeAwareRouter)
+    kept.router.static[0].add_(1.0)
+    after = kept.render(camera, 0.5).gates
+    fresh = mixture(("poly", "key"))
+    assert isinstance(fresh.router, VolumeAwareRouter)
+    fresh.router.static[0].add_(1.0)
+    assert torch.equal(after, fresh.render(camera, 0.5).gates)
+    assert not torch.equal(after, before)
+
+
+def test_it_writes_once_for_all_cameras_at_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mixture(("poly", "key"))
+    written = []
+    features = VolumeAwareRouter.features
+
+    def counted(router: VolumeAwareRouter, expert: int, gaussians: Gaussians, t: float) -> torch.Tensor:
+        written.append((expert, t))
+        return features(router, expert, gaussians, t)
+
+    monkeypatch.setattr(VolumeAwareRouter, "features", counted)
+    with torch.no_grad():
+        for camera in made.rig.cameras:
+            made.render(camera, 0.5)
+    assert written == [(0, 0.5), (1, 0.5)]
