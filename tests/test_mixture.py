@@ -9,7 +9,7 @@ from moegs.gaussians import Gaussians
 from moegs.instants import INSTANTS_BYTES, size
 from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
-from moegs.router import VolumeAwareRouter
+from moegs.router.volume_aware import VolumeAwareRouter
 
 ALL_KINDS = ("hex", "emb", "poly", "key")
 T = 2 / 6
