@@ -1,8 +1,15 @@
 """What makes frames faster says what it needs."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
 import pytest
 from mixtures import mixture
 
+from moegs import checkpoint
 from moegs.acceleration import Acceleration, networks
 
 
@@ -21,3 +28,18 @@ def test_networks_are_all_linear_layers_of_an_expert_and_nothing_with_a_row_per_
     for expert, inside in zip(made.members, found, strict=True):
         names = {name for name, parameter in expert.named_parameters() if id(parameter) in inside}
         assert names == {name for name, _ in expert.named_parameters() if ".weight" in name or ".bias" in name}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_compiled_networks_draw_the_same_picture(tmp_path: Path) -> None:
+    made = tmp_path / "made.pt"
+    checkpoint.save(checkpoint.Checkpoint(mixture(("hex", "emb"), count=50)), made)
+    pictures = []
+    for flags in ([], ["--compile"]):  # in processes without the tests' shape checks, which cannot be compiled
+        out = tmp_path / f"{len(flags)}.png"
+        command = [sys.executable, "-m", "moegs", "render", str(made), "--time", "3", "--out", str(out), *flags]
+        subprocess.run(command, check=True)
+        pictures.append(cv2.imread(str(out)).astype(int))  # type: ignore[union-attr]
+    assert pictures[0].std() > 1
+    assert abs(pictures[0] - pictures[1]).max() <= 1

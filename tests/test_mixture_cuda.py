@@ -139,13 +139,9 @@ def test_a_recording_follows_the_router_and_leaves_muted_experts_alone(
 
 
 @torch.no_grad()
-# torch's own compiler imports what torch deprecates
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("acceleration", [Acceleration(half=True), Acceleration(compile=True)])
-def test_half_precision_and_compiling_move_no_pixel_by_more_than_a_step(
-    pair: tuple[Mixture, Mixture], acceleration: Acceleration
-) -> None:
+def test_half_precision_moves_no_pixel_by_more_than_a_step(pair: tuple[Mixture, Mixture]) -> None:
     made = deepcopy(pair[1])
-    acceleration.apply(made)
+    Acceleration(half=True).apply(made)
     ours, theirs = (to_pixels(each.render(each.rig.cameras[0], T).picture).astype(int) for each in (made, pair[1]))
     assert abs(ours - theirs).max() <= 1
+    assert made.at(T)[0].sh.dtype == torch.float16
