@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, evaluation, reports
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, refuse_existing, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -81,6 +81,7 @@ def distill(
         refuse_existing(place, force, path)
     teacher = checkpoint.load(path, device_called(device))
     settings, note = _settings(path, teacher, expert, options, data)
+    refuse_unwritable(out, twin, json)
     if note:
         print(note, file=sys.stderr)
     work = out.with_suffix(FOLDER)

@@ -97,7 +97,7 @@ def prune(
     whole = load(path, device)
     scene = load_scene(source, with_points=False)
     pruning.check(whole.mixture, settings, scene)
-    refuse_unwritable(out)
+    refuse_unwritable(out, json)
     training, note = recipes.router(path, whole) if settings.finetune else (None, "")
     if note:
         print(note, file=sys.stderr)
