@@ -48,6 +48,12 @@ class Checkpoint:
     importance: Importance = field(default_factory=dict)
     """How much each Gaussian matters to the mixture, by each criterion of `pruning` that was asked for."""
 
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """Those by which all Gaussians of all experts have their scores."""
+        names = set(self.mixture.names)
+        return tuple(criterion for criterion, scores in self.importance.items() if set(scores) == names)
+
 
 def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> None:
     """Writes `checkpoint` to `path`, whole or not at all; with `packing` in fewer bits, importance in half as many."""

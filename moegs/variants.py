@@ -52,8 +52,7 @@ class Variants:
     @property
     def criterion(self) -> str | None:
         """By which of the stored scores it is pruned; None where there are none."""
-        names = set(self.mixture.names)
-        return next((each for each in CRITERIA if set(self._loaded.importance.get(each, {})) == names), None)
+        return next((each for each in CRITERIA if each in self._loaded.criteria), None)
 
     @property
     def how_to_score(self) -> str:

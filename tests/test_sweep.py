@@ -91,14 +91,34 @@ def test_ratio_0_stores_the_scores_and_sweep_takes_them_from_there(
     before, after = (checkpoint.load(each) for each in (path, out))
     for name, tensor in before.mixture.state_dict().items():
         assert torch.equal(after.mixture.state_dict()[name], tensor)
+    assert "nothing pruned, all weighed by contribution" in capsys.readouterr().out
+    assert run(monkeypatch, "info", out) == 0
+    told = capsys.readouterr().out
+    assert "every Gaussian has its score by contribution and by gate-gradient" in " ".join(told.split())
+    assert "pruned" not in told
     monkeypatch.setattr(pruning, "importance", lambda *_: pytest.fail("measured again"))
-    capsys.readouterr()
     assert run(monkeypatch, "sweep", out, "--data", folder / "data", "--prune", "0:0.8:3", "--json", "-") == 0
     captured = capsys.readouterr()
     rows = json.loads(captured.out)["rows"]
     assert [row["gaussians"] for row in rows] == [800, 480, 160]
     assert [row["ratio"] for row in rows] == pytest.approx([0, 0.4, 0.8])
     assert captured.err.count("\n") == 4  # a head and three lines
+
+
+def test_what_was_pruned_and_then_weighed_tells_of_both(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    data, thin, weighed = ("--data", folder / "data"), tmp_path / "thin.pt", tmp_path / "weighed.pt"
+    assert run(monkeypatch, "prune", folder / "made.pt", *data, "--out", thin, "--ratio", 0.25) == 0
+    assert run(monkeypatch, "prune", thin, *data, "--out", weighed, "--ratio", 0, "--weigh-anew") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "info", weighed, "--json", "-") == 0
+    captured = capsys.readouterr()
+    assert "25.0% of the Gaussians of made.pt, by contribution" in captured.err
+    assert "0.0%" not in captured.err
+    assert json.loads(captured.out)["importance"] == ["contribution", "gate-gradient"]
+    assert run(monkeypatch, "info", folder / "made.pt") == 0
+    assert "every Gaussian has its score" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

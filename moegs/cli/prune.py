@@ -122,7 +122,8 @@ def decibels(text: str) -> float:
 
 def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
     settings = facts["settings"]
-    table = Table(title=f"{facts['share']:.1%} pruned by {settings['criterion']}")
+    done = f"{facts['share']:.1%} pruned" if facts["share"] else "nothing pruned, all weighed"
+    table = Table(title=f"{done} by {settings['criterion']}")
     for column in ("", "before", "after", "after / before"):
         table.add_column(column, justify="right" if column else "left")
     before, after = (facts["gaussians"][when] for when in ("before", "after"))

@@ -76,7 +76,7 @@ def sweep(
     pruning.check_criterion(loaded.mixture, options.criterion)
     refuse_unwritable(json)
     scores = loaded.importance
-    if not pruning.holds(loaded, options.criterion):
+    if options.criterion not in loaded.criteria:
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
     by = scores[options.criterion]

@@ -123,7 +123,7 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     """
     mixture = whole.mixture
     check(mixture, settings, scene)
-    scores, stored = dict(whole.importance), not fresh and holds(whole, settings.criterion)
+    scores, stored = dict(whole.importance), not fresh and settings.criterion in whole.criteria
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
     masks, found = chosen(mixture, scores[settings.criterion], scene, settings, on_event)
@@ -257,11 +257,6 @@ def mean_psnr(
         total += float(metrics.psnr(picture, scene.photo(camera, frame, mixture.device)))
         on_picture(done, len(pairs))
     return total / len(pairs)
-
-
-def holds(loaded: Checkpoint, criterion: Criterion) -> bool:
-    """Whether it holds the scores of all its Gaussians by `criterion`."""
-    return set(loaded.importance.get(criterion, {})) == set(loaded.mixture.names)
 
 
 def telling(what: str, on_event: OnEvent) -> Callable[[int, int], None]:
