@@ -179,7 +179,8 @@ def print_scores(console: Console, scores: evaluation.Scores, own: str | None, p
 
 def score_table(scores: evaluation.Scores) -> Table:
     """A row for every expert, then for the mixture and for what it is measured against."""
-    table = _scoring(f"{scores.split} split, {scores.pictures} pictures", "mean gate")
+    gating = f", tile gating below {scores.skip_below:g}" if scores.skip_below else ""
+    table = _scoring(f"{scores.split} split, {scores.pictures} pictures{gating}", "mean gate")
     for name, score in scores.experts.items():
         table.add_row(escape(name), *_numbers(score), f"{scores.gates[name]:.1%}")
     table.add_section()
