@@ -34,7 +34,7 @@ def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
     import stamps
 
-    from moegs.training import logs, phases, students
+    from moegs.training import logs, phases, students, thinning
 
-    for module in (logs, phases, students):
+    for module in (logs, phases, students, thinning):
         monkeypatch.setattr(module, "load_scene", lambda data, **_: stamps.scene())

@@ -1,9 +1,7 @@
 """A mixture without the Gaussians that matter least: how many go, and how it learns to do without them."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,6 @@ from moegs.training.joint import JointTrainee
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
-from moegs.training.snapshots import Snapshots
 
 NAME = "pruned"
 """Of the phase, in events and files."""
@@ -169,11 +166,6 @@ def finetuned(
     return replace(thin, mixture=learned.requires_grad_(False), provenance=origin, importance=kept)
 
 
-def unbroken(steps: int, folder: Path) -> Plan:
-    """A plan of `steps` that leaves nothing to go on from but at its end, in `folder`."""
-    return Plan(steps, 0, folder / "state.pt", steps, Snapshots(folder / "live.pt", seconds=0.0))
-
-
 def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent) -> Checkpoint:
     """`thin` with its scores on the held-out cameras, if there are any, beside the PSNR of `whole`."""
     if not thin.mixture.rig.test:
@@ -186,13 +178,6 @@ def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent)
     psnrs = {"before": before["mixture"]["psnr"], "after": found.mixture.psnr}
     facts = thin.provenance["pruned"] | {"test_psnr": psnrs}
     return replace(thin, scores=asdict(found), provenance={**thin.provenance, "pruned": facts})
-
-
-def remembering(thin: Checkpoint, path: Path) -> Checkpoint:
-    """`thin`, which also says that it comes from the file `path`."""
-    with path.open("rb") as file:
-        origin = {"from": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    return replace(thin, provenance={**thin.provenance, "pruned": origin | thin.provenance["pruned"]})
 
 
 def chosen(
