@@ -20,7 +20,11 @@ from moegs.shots import Comparison, Mode, Shot
 from moegs.views import Drawing, Pixels, Values
 
 ERROR_RANGE = 0.2
-"""Differences reach so far on the colour bar, of colours in [0, 1], with a gain of 1."""
+"""Differences reach so far on the colour bar, of what a view's colours stand for, with a gain of 1."""
+GAIN_HELP = (
+    f"Amplifies the difference, whose colours reach to {ERROR_RANGE} / gain of what the view stands for, from 0 to 1: "
+    "colours, gates, entropy, opacity; for depth its inverse, from far to near"
+)
 SAME_PLACE = 1e-3
 """Two cameras are one where their axes and focal lengths differ by less, and their places by less in scene extents."""
 RECENT = 9
@@ -242,7 +246,8 @@ def _differing(a: Drawing, b: Drawing, plates: list[Legend], shot: Shot) -> Draw
     reach = ERROR_RANGE / comparison.gain
     pixels = difference(one, other, comparison)
     title = "A \N{MINUS SIGN} B" if comparison.signed else "|A \N{MINUS SIGN} B|"
-    title += f" of {shot.view}" + (", mean of RGB" if one.shape[2] == 3 else "")
+    scale = views.scale(shot.view)
+    title += f" of {shot.view}" + (f", {scale}" if scale else "")
     ticks = (f"\N{MINUS SIGN}{reach:.3g}", "0", f"+{reach:.3g}")
     if not comparison.signed:
         ticks = ("0", f"{reach / 2:.3g}", f"{reach:.3g}")

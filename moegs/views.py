@@ -72,6 +72,11 @@ def numeric(view: str) -> bool:
     return any(each.id == view.partition(":")[0] and each.values is not None for each in VIEWS)
 
 
+def scale(view: str) -> str:
+    """What a difference of the numbers of `view` is of, where its id alone does not say it."""
+    return next((each.scale for each in VIEWS if each.id == view.partition(":")[0]), "")
+
+
 def tiles(mixture: Mixture, view: str, width: int, height: int) -> tuple[Tile, ...]:
     """Where the picture of `width` x `height` is seen in a drawing of `view`: once, or once per expert."""
     return _gate_tiles(len(mixture.names), width, height) if view == "gates" else grid(1, width, height)
@@ -101,6 +106,8 @@ class View:
     paint: Callable[[Mixture, MixtureRender, int], tuple[Pixels, Legend | None]]
     values: Callable[[MixtureRender, int], Float[Tensor, "H W C"]] | None = None
     """The numbers in [0, 1] behind the colours, from the render and the expert's number; None where there are none."""
+    scale: str = ""
+    """What a difference of these numbers is of, where the view's id alone does not say it."""
     per_expert: bool = False
     needs_router: bool = False
 
@@ -255,12 +262,13 @@ def _gate_legend(title: str, notes: tuple[str, ...]) -> Legend:
 
 
 VIEWS = (
-    View("rgb", "the mixture", _rgb, lambda render, number: render.picture.clamp(0, 1)),
+    View("rgb", "the mixture", _rgb, lambda render, number: render.picture.clamp(0, 1), "mean of RGB"),
     View(
         "expert",
         "one expert's own picture",
         _expert,
         lambda render, number: render.images[number].clamp(0, 1),
+        "mean of RGB",
         per_expert=True,
     ),
     View(
@@ -285,6 +293,7 @@ VIEWS = (
         "distance along the camera's axis; black where there is nothing",
         _depth,
         lambda render, number: _nearness(render).clamp(0, 1)[..., None],
+        "inverse, 0 far to 1 near",
     ),
     View("alpha", "how opaque the mixture is", _alpha, lambda render, number: render.alpha),
 )

@@ -99,6 +99,38 @@ def test_a_difference_is_the_mean_over_channels_up_to_a_fifth_over_the_gain(
     assert f"PSNR {-10 * math.log10(np.square(a - b).mean()):.2f} dB" in drawing.legend.notes[0]
 
 
+def inverse_depth(drawing: views.Drawing, shot: Shot) -> np.ndarray:
+    """By its definition: from 0 at twice the distance to the middle of the scene to 1 at half of it; 0 for nothing."""
+    away = float((shot.camera.center - drawing.mixture.rig.target).norm())
+    share = (1 / drawing.render.depth.numpy() - 0.5 / away) / (2 / away - 0.5 / away)
+    return np.where(drawing.render.alpha.numpy() > 0.5, share.clip(0, 1), 0)
+
+
+SHOWN: dict[str, Callable[[views.Drawing, Shot], np.ndarray]] = {
+    "rgb": lambda drawing, shot: drawing.render.picture.clamp(0, 1).numpy(),
+    "expert:key": lambda drawing, shot: drawing.render.images[1].clamp(0, 1).numpy(),
+    "gate:key": lambda drawing, shot: drawing.render.gates[1, ..., None].numpy(),
+    "gate-entropy": lambda drawing, shot: views.gate_entropy(drawing.render.gates)[..., None].numpy(),
+    "depth": inverse_depth,
+    "alpha": lambda drawing, shot: drawing.render.alpha.numpy(),
+}
+
+
+def test_the_gain_is_of_what_each_view_stands_for_and_the_legend_names_it(variants: Variants, shot: Shot) -> None:
+    known = set(compare.views_of(variants.mixture, variants.mixture, "diff"))
+    assert set(SHOWN) == known - {"expert:poly", "gate:poly"}
+    for view, shown in SHOWN.items():
+        asked = replace(looks(shot, "diff", gain=4), view=view)
+        a, b = (shown(alone(variants, asked, share), shot) for share in (1.0, 0.4))
+        drawing = variants.draw(asked)
+        wanted = colorize((np.abs(a - b).mean(2) * 4 / np.float32(0.2)).astype(np.float32), ERROR)
+        assert np.abs(drawing.pixels.astype(int) - wanted).max() <= 4  # a step of the colour map: float32 against ours
+        assert drawing.legend is not None
+        assert drawing.legend.ticks == ("0", "0.025", "0.05")
+        named = {"depth": "depth, inverse, 0 far to 1 near", "rgb": "rgb, mean of RGB"}.get(view, view)
+        assert f"of {named}" in drawing.legend.title
+
+
 def test_a_signed_difference_is_light_where_equal_and_red_where_a_has_more() -> None:
     levels = np.array([[[0.5], [0.6], [0.4]]], np.float32)
     signed = compare.difference(levels, np.full_like(levels, 0.5), Comparison(mode="diff", signed=True))
