@@ -128,8 +128,7 @@ class Variants:
         if value not in self.mixture.names:
             raise ValueError(f"{text}: no such expert; '{self.name}' has {', '.join(self.mixture.names)}")
         if value not in self._alone:
-            expert = self.mixture.members[self.mixture.names.index(value)]
-            alone = Mixture((value,), [expert], None, self.mixture.rig)
+            alone = self.mixture.alone(self.mixture.names.index(value))
             alone.instants.limit = self.keep_bytes // len(self.mixture.names)
             self._alone[value] = Side(f"{value} alone", alone)
         return self._alone[value]

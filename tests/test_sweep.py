@@ -11,11 +11,13 @@ from command_line import run
 from mixtures import mixture
 
 from moegs import checkpoint, pruning
+from moegs.benchmark import Rounds
+from moegs.cameras import Camera
 from moegs.checkpoint import Checkpoint
 from moegs.cli.prune import decibels
 from moegs.data import DataConfig, load_scene
-from moegs.mixture import Mixture
-from moegs.sweep import held_out, measure, per_gaussian_bytes, ratios
+from moegs.mixture import Mixture, MixtureRender
+from moegs.sweep import against, held_out, measure, per_gaussian_bytes, ratios
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +193,31 @@ def test_what_cannot_be_is_refused_before_anything_is_weighed(
 
 def test_a_loss_is_given_with_or_without_its_unit():
     assert [decibels(text) for text in ("0.05dB", "0.05", "0.05 DB")] == [0.05, 0.05, 0.05]
+
+
+def test_both_are_drawn_in_turn_new_and_then_again_each_round_at_a_time_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, part = mixture(("poly", "key")), mixture(("poly", "key"), count=20)
+    drawn: list[tuple[str, float, bool]] = []
+
+    def watched(name: str, made: Mixture) -> None:
+        render = made.render
+
+        def draw(camera: Camera, t: float) -> MixtureRender:
+            drawn.append((name, t, len(made.instants) > 0))
+            return render(camera, t)
+
+        monkeypatch.setattr(made, "render", draw)
+
+    watched("whole", whole)
+    watched("part", part)
+    new, again = against(whole, part, 0, Rounds(2, 1))
+    names = ["whole", "part", "whole", "part"]
+    wanted = [
+        (name, t, kept)
+        for t in (1 / 6, 3 / 6, 5 / 6)
+        for name, kept in zip(names, (False, False, True, True), strict=True)
+    ]
+    assert drawn == [(name, pytest.approx(t), kept) for name, t, kept in wanted]
+    assert min(new.ms, new.speedup, again.ms, again.speedup) > 0

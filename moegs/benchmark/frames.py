@@ -62,7 +62,7 @@ def frames(mixture: Mixture, view: View) -> dict[str, Frame]:
 
 def frame(mixture: Mixture, view: View, options: Options) -> Frame:
     """The frame of `mixture` with `options`, which keeps its own instants."""
-    own = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)
+    own = mixture.twin()
     skip_below = view.skip_below if options.gated else 0.0
 
     def draw() -> Float[Tensor, "H W 3"]:
@@ -94,7 +94,7 @@ def culling(mixture: Mixture, culled: bool) -> Iterator[None]:
 
 def layers_at(mixture: Mixture, t: float, culled: bool) -> list[Layer]:
     """The layers of `mixture`, evaluated now."""
-    own = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)
+    own = mixture.twin()
     with torch.no_grad(), culling(mixture, culled):
         return own.layers(own.at(t), t)
 

@@ -40,7 +40,7 @@ class JointTrainee(MixtureTrainee):
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
 
     def shown(self) -> Mixture:
-        return Mixture(self.mixture.names, self.mixture.members, self.mixture.router, self.mixture.rig)
+        return self.mixture.twin()
 
 
 def _rates(config: RouterTraining, factor: float, mixture: Mixture) -> list[Rate]:

@@ -160,7 +160,7 @@ def finetuned(
     draws = Shuffled(scene.pairs(mixture.rig.train), expect=scene.expect)
     seconds = run(trainee, draws, plan, on_event)
     facts = thin.provenance["pruned"] | {"seconds": seconds}
-    learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # with instants of its own
+    learned = mixture.twin()
     kept = {} if settings.finetune_experts else thin.importance
     origin = {**thin.provenance, "pruned": facts}
     return replace(thin, mixture=learned.requires_grad_(False), provenance=origin, importance=kept)

@@ -10,7 +10,7 @@ import torch
 from moegs import checkpoint, config, evaluation
 from moegs.data import load_scene
 from moegs.data.scene import Scene
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, sole
 from moegs.runs import RunFolder
 from moegs.schedules import scaled
 from moegs.system import Device
@@ -103,7 +103,7 @@ class DistillJob(Job):
             trainee.sampler = _with_unseen(trainee, seen, len(scene.rig.cameras))
         seconds = run(trainee, trainee.sampler, plan, on_event)
         trainee.expert.begin_step(recipe.steps if learned is None else learned.expert.step)
-        alone = Mixture([recipe.name], [trainee.expert], None, scene.rig).requires_grad_(False)
+        alone = sole(recipe.name, trainee.expert, scene.rig).requires_grad_(False)
         origin = provenance(self.settings, recipe, seconds) | self._origin(twin=lessons is None)
         finish(phase, alone, scene, path, origin, on_event)
         return plan
