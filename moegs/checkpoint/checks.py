@@ -41,7 +41,9 @@ def check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[i
 
 
 def check_plain(value: Any, where: str) -> None:
-    """Raises CheckpointError unless `value` is what JSON can say: mappings by text, lists, text, numbers, yes, no and nothing."""
+    """Raises CheckpointError unless `value` is what JSON can say: mappings by text, lists, text, numbers, yes, no and
+    nothing.
+    """
     if isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str):
