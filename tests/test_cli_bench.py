@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
+import filmed
 import pytest
 import recordings
+from command_line import run
 from mixtures import mixture
-from test_cli import filmed, run
 
 from moegs import checkpoint
 from moegs.checkpoint import Checkpoint
 
-__all__ = ["filmed"]  # a fixture
 QUICK = ("--rounds", 2, "--warm-up", 0)
 
 
@@ -49,11 +49,11 @@ def test_markdown_takes_the_place_of_the_tables(
 
 
 def test_photos_are_compared_where_there_are_any(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filmed: tuple[Path, object], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    folder, _ = filmed
+    path = filmed.write(tmp_path, mixture(("poly", "key")))
     out = tmp_path / "bench.json"
-    assert run(monkeypatch, "bench", folder / "mixture.pt", *QUICK, "--data", folder / "data", "--json", out) == 0
+    assert run(monkeypatch, "bench", path, *QUICK, "--data", tmp_path / "data", "--json", out) == 0
     assert "PSNR dB" in capsys.readouterr().out
     pictures = json.loads(out.read_text())["pictures"]
     assert pictures["frame:exact"]["psnr_change"] == pytest.approx(0, abs=1e-4)

@@ -1,27 +1,28 @@
-"""Files that a verb is given to write: what cannot be written is found before the work, not after it."""
+"""Files that a verb is given to write: never lost, whole or not there, and what cannot be written found beforehand."""
 
+import errno
+import json
 from pathlib import Path
 
+import filmed
 import pytest
-import recordings
 from command_line import run
 from mixtures import mixture
+from PIL import Image
 
-from moegs import benchmark, checkpoint, compact, evaluation, pruning
-from moegs.checkpoint import Checkpoint
-from moegs.data import DataConfig, load_scene
-from moegs.mixture import Mixture
+from moegs import benchmark, compact, evaluation, pruning
 from moegs.training import students
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in `data`, the mixture on its cameras in `made.pt`."""
-    found = tmp_path_factory.mktemp("files")
-    rig = load_scene(DataConfig(path=recordings.write_folders(found / "data")), with_points=False).rig
-    made = mixture(("poly", "key"))
-    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), found / "made.pt")
-    return found
+    return filmed.write(tmp_path_factory.mktemp("files"), mixture(("poly", "key"))).parent
+
+
+@pytest.fixture
+def file(folder: Path) -> Path:
+    return folder / "made.pt"
 
 
 WORK = {
@@ -82,3 +83,76 @@ def test_a_student_that_cannot_be_written_is_refused_before_it_learns(
     (tmp_path / "y-twin.pt").mkdir()
     assert refused(monkeypatch, "distill", folder, "--twin", "--out", tmp_path / "y.pt") == 1
     assert "y-twin.pt: is a folder; give a file" in capsys.readouterr().err
+
+
+def test_a_folder_is_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    folder = tmp_path / "x.png"
+    folder.mkdir()
+    assert run(monkeypatch, "render", file, "--out", folder, "--force") == 1
+    assert capsys.readouterr().err == f"moegs: {folder}: is a folder; give a file\n"
+
+
+def test_json_overwrites_nothing_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    mine, before = tmp_path / "mine.json", file.read_bytes()
+    mine.write_text("mine")
+    assert run(monkeypatch, "info", file, "--json", mine) == 1
+    assert mine.read_text() == "mine"
+    for each in (file, tmp_path / "link.pt"):
+        if each != file:
+            each.symlink_to(file)
+        assert run(monkeypatch, "info", file, "--json", each, "--force") == 1
+        assert "is the file that is read; choose another name" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert run(monkeypatch, "info", file, "--json", mine, "--force") == 0
+    assert json.loads(mine.read_text())["frames"] == 4
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [("a" * 300 + ".png", "File name too long"), ("x\ny.png", None), ("/proc/x.png", "cannot be written")],
+)
+def test_a_place_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: Path,
+    out: str,
+    reason: str | None,
+) -> None:
+    place = tmp_path / out
+    if reason is None:
+        place.mkdir()
+    assert run(monkeypatch, "render", file, "--out", place) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert (reason or "is a folder; give a file") in told
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    def fail(picture: Image.Image, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert run(monkeypatch, "render", file, "--out", tmp_path / "x.png") == 1
+    assert capsys.readouterr().err == (
+        f"moegs: {tmp_path / 'x.png'}: cannot be written (No space left on device); choose another place, or make room "
+        "there\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "x.png"
+    out.write_text("mine")
+    assert run(monkeypatch, "render", file, "--out", out) == 1
+    assert out.read_text() == "mine"
+    assert run(monkeypatch, "render", file, "--out", out, "--force") == 0
+    with Image.open(out) as picture:
+        assert picture.size == (48, 32)

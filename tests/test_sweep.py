@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import filmed
 import pytest
-import recordings
 import torch
 from command_line import run
 from mixtures import mixture
@@ -23,11 +23,7 @@ from moegs.sweep import against, held_out, measure, per_gaussian_bytes, ratios
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in `data`, the mixture on its cameras in `made.pt`."""
-    found = tmp_path_factory.mktemp("pruning")
-    rig = load_scene(DataConfig(path=recordings.write_folders(found / "data")), with_points=False).rig
-    made = mixture(("poly", "key"), count=400)
-    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), found / "made.pt")
-    return found
+    return filmed.write(tmp_path_factory.mktemp("pruning"), mixture(("poly", "key"), count=400)).parent
 
 
 def test_ratios_are_evenly_spaced_with_both_ends():

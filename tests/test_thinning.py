@@ -5,15 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filmed
 import pytest
-import recordings
 from command_line import run
 from mixtures import mixture
 from torch.testing import assert_close
 
 from moegs import checkpoint, pruning
 from moegs.checkpoint import Checkpoint
-from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture
 
 ROOT = Path(__file__).parent.parent
@@ -36,10 +35,7 @@ main()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A data set in `data`, the mixture on its cameras in `made.pt`."""
-    rig = load_scene(DataConfig(path=recordings.write_folders(tmp_path / "data")), with_points=False).rig
-    made = mixture(("poly", "key"))
-    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), tmp_path / "made.pt")
-    return tmp_path
+    return filmed.write(tmp_path, mixture(("poly", "key"))).parent
 
 
 def command(folder: Path, out: str, *more: object) -> list[str]:

@@ -1,5 +1,7 @@
 """The made mixture as the viewer's tests see it: with lenses whose principal point is not in the middle."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from moegs.cameras import Camera
 from moegs.checkpoint import Checkpoint
 from moegs.mixture import Mixture
 from moegs.variants import Variants
+from viewer.app import App
+from viewer.page import Page
 
 
 def mixture(kinds: tuple[str, ...] = ("poly", "key")) -> Mixture:
@@ -26,6 +30,16 @@ def variants(made: Mixture | None = None) -> Variants:
     experts = zip(made.names, made.members, strict=True)
     scores = {name: torch.rand(len(expert), generator=generator) for name, expert in experts}
     return Variants(Checkpoint(made, importance={"contribution": scores}), Path("moegs.pt"))
+
+
+@contextmanager
+def served(shown: Variants, beside: str = "") -> Iterator[int]:
+    """The port of a page that shows `shown`, as if `moegs-view --compare` had been given `beside`."""
+    page = Page("127.0.0.1", 0)
+    app = App(page, shown, beside)
+    yield page.port
+    assert app.close()
+    page.close()
 
 
 def _off_centre(camera: Camera) -> Camera:
