@@ -19,17 +19,10 @@ from moegs.checkpoint import Checkpoint
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("cli") / "made.pt"
-    checkpoint.save(Checkpoint(mixture(("poly", "key"))), path)
-    return path
-
-
 def test_info_tells_what_is_inside(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made_file: Path
 ) -> None:
-    assert run(monkeypatch, "info", file, "--json", "-") == 0
+    assert run(monkeypatch, "info", made_file, "--json", "-") == 0
     captured = capsys.readouterr()
     facts = json.loads(captured.out)
     assert [(e["name"], e["kind"], e["gaussians"]) for e in facts["experts"]] == [
@@ -50,25 +43,25 @@ def test_info_tells_what_is_inside(
     ids=["gpu", "numpy", "torch"],
 )
 def test_a_lack_of_memory_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path, error: Exception, told: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made_file: Path, error: Exception, told: str
 ) -> None:
     def fail(path: Path, device: object) -> None:
         raise error
 
     monkeypatch.setattr(checkpoint, "load", fail)
-    assert run(monkeypatch, "render", file, "--out", file.with_name("x.png")) == 1
+    assert run(monkeypatch, "render", made_file, "--out", made_file.with_name("x.png")) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"moegs: {told}")
     assert line.count("\n") == 1
 
 
-def test_another_failure_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+def test_another_failure_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, made_file: Path) -> None:
     def fail(path: Path, device: object) -> None:
         raise RuntimeError("a mistake of ours")
 
     monkeypatch.setattr(checkpoint, "load", fail)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
-        run(monkeypatch, "render", file, "--out", file.with_name("x.png"))
+        run(monkeypatch, "render", made_file, "--out", made_file.with_name("x.png"))
 
 
 def test_what_has_no_number_is_null_in_json(
@@ -88,8 +81,8 @@ def test_what_has_no_number_is_null_in_json(
         ("> >(true)", 1, ""),
     ],
 )
-def test_an_output_that_takes_nothing(file: Path, redirection: str, code: int, told: str) -> None:
-    line = f"sleep 0; {sys.executable} -m moegs info {file} --json - {redirection}"
+def test_an_output_that_takes_nothing(made_file: Path, redirection: str, code: int, told: str) -> None:
+    line = f"sleep 0; {sys.executable} -m moegs info {made_file} --json - {redirection}"
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT)
     own = [each for each in answer.stderr.splitlines() if each.startswith(("moegs:", "Traceback", "Exception"))]
     assert (answer.returncode, own) == (code, [told] if told else [])
@@ -98,10 +91,11 @@ def test_an_output_that_takes_nothing(file: Path, redirection: str, code: int, t
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("when", ["while it imports", "in a video"])
 def test_what_is_stopped_says_so_and_leaves_nothing(
-    tmp_path: Path, file: Path, number: signal.Signals, when: str
+    tmp_path: Path, made_file: Path, number: signal.Signals, when: str
 ) -> None:
     out = tmp_path / "turn.mp4"
-    command = [sys.executable, "-m", "moegs", "render", file, "--turntable", "360", "--seconds", "3000", "--out", out]
+    film = ("--turntable", "360", "--seconds", "3000", "--out", out)
+    command = [sys.executable, "-m", "moegs", "render", made_file, *film]
     process = subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, text=True, cwd=ROOT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

@@ -6,7 +6,7 @@ from pathlib import Path
 import filmed
 import pytest
 import recordings
-from command_line import run
+from command_line import refusal, run
 from mixtures import mixture
 
 from moegs import checkpoint
@@ -61,10 +61,7 @@ def test_eval_refuses_gating_that_is_none(
     asked: tuple[str, ...],
     told: str,
 ) -> None:
-    assert run(monkeypatch, "eval", folder / "made.pt", "--data", folder / "data", *asked) == 1
-    message = capsys.readouterr().err
-    assert told in message
-    assert message.count("\n") == 1
+    assert told in refusal(monkeypatch, capsys, "eval", folder / "made.pt", "--data", folder / "data", *asked)
 
 
 def test_eval_scores_the_experts_and_what_they_are_measured_against(
@@ -123,7 +120,4 @@ def test_eval_refuses_routers_that_do_not_compare(
         "others.pt": "its experts are others, so the routers do not compare",
     }.items():
         asked = ("--data", folder / "data", "--routers", tmp_path / path)
-        assert run(monkeypatch, "eval", folder / "made.pt", *asked) == 1
-        message = capsys.readouterr().err
-        assert told in message
-        assert message.count("\n") == 1
+        assert told in refusal(monkeypatch, capsys, "eval", folder / "made.pt", *asked)

@@ -6,7 +6,7 @@ from pathlib import Path
 import filmed
 import plyfile
 import pytest
-from command_line import run
+from command_line import refusal, run
 from mixtures import mixture
 
 from moegs import checkpoint
@@ -101,10 +101,7 @@ def test_an_export_that_cannot_be_is_one_line(
     told: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "export", full_and_data[0], *options) == 1
-    message = capsys.readouterr().err
-    assert told in message
-    assert message.count("\n") == 1
+    assert told in refusal(monkeypatch, capsys, "export", full_and_data[0], *options)
     assert list(tmp_path.iterdir()) == []
 
 

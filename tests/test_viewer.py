@@ -2,10 +2,8 @@
 
 import gzip
 import math
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -15,7 +13,7 @@ from browser_tab import BrowserTab
 
 from moegs import views
 from moegs.cameras import Camera
-from moegs.mixture import Mixture, MixtureRender
+from moegs.mixture import Mixture
 from moegs.shots import Shot
 
 SIZE = (64, 48)
@@ -100,23 +98,17 @@ def test_playing_runs_and_a_pause_stands_on_a_whole_frame(tab: BrowserTab) -> No
 def test_a_change_while_it_plays_does_not_throw_the_slider_back(
     tab: BrowserTab, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render, drawing, go = mixture.render, threading.Event(), threading.Event()
-
-    def held(*arguments: Any, **options: Any) -> MixtureRender:
-        drawing.set()
-        assert go.wait(20)
-        return render(*arguments, **options)
-
+    held = viewing.Held(mixture)
     slider = tab.widgets[tab.widget("Frame")]
     tab.command("Play or pause")
     tab.wait(lambda: slider["value"] > 0)
     monkeypatch.setattr(mixture, "render", held)
-    assert drawing.wait(20)
+    assert held.begun.wait(20)
     stands = slider["value"]
     tab.set("", "mute", nth=0)
     tab.wait(lambda: "data-muted" in tab.html("expert"))
     assert slider["value"] == stands
-    go.set()
+    held.go.set()
     tab.command("Play or pause")
 
 
@@ -160,21 +152,15 @@ def test_a_lost_camera_finds_back_to_the_start(tab: BrowserTab, mixture: Mixture
 def test_a_picture_of_the_canvas_as_it_was_before_is_not_shown(
     port: int, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render, drawing, go = mixture.render, threading.Event(), threading.Event()
-
-    def held(*arguments: Any, **options: Any) -> MixtureRender:
-        drawing.set()
-        assert go.wait(20)
-        return render(*arguments, **options)
-
+    held = viewing.Held(mixture)
     with BrowserTab(port, *SIZE) as tab:
         tab.next_picture()
         monkeypatch.setattr(mixture, "render", held)
         tab.set("View", "depth")
-        assert drawing.wait(20)
+        assert held.begun.wait(20)
         seen = len(tab.pictures)
         tab.size = (40, 30)
-        tab.next_picture(lambda: (tab.send_camera(), time.sleep(0.3), go.set()))
+        tab.next_picture(lambda: (tab.send_camera(), time.sleep(0.3), held.go.set()))
         assert {picture.shape for picture in tab.pictures[seen:]} == {(30, 40, 3)}
 
 

@@ -4,9 +4,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+import recordings
 import torch
 import viewing
 from browser_tab import BrowserTab
@@ -74,7 +74,7 @@ def test_a_turntable_comes_as_a_video_and_odd_sizes_are_told(port: int, tmp_path
         tab.wait(lambda: " of 5" in tab.html("progress"))
         video = tab.wait(lambda: tab.files.get("moegs-rgb-cam00-f000-turntable.mp4"), 60)
         (tmp_path / "turn.mp4").write_bytes(video)
-        assert [frame.shape for frame in frames_of(tmp_path / "turn.mp4")] == 5 * [(48, 66, 3)]
+        assert [frame.shape for frame in recordings.read_video(tmp_path / "turn.mp4")] == 5 * [(48, 66, 3)]
         assert any("65x48 is odd" in note for note in tab.notes)
 
 
@@ -103,11 +103,3 @@ def test_a_cancelled_video_is_not_kept(tab: BrowserTab) -> None:
     tab.wait(lambda: any("Cancelled" in note for note in tab.notes), 60)
     assert tab.files == {}
     assert not tab.widgets[tab.widget("Cancel")]["visible"]
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    video, frames = cv2.VideoCapture(str(path)), []
-    while (got := video.read())[0]:
-        frames.append(got[1])
-    video.release()
-    return frames

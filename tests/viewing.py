@@ -1,16 +1,18 @@
 """The made mixture as the viewer's tests see it: with lenses whose principal point is not in the middle."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mixtures
 import torch
 
 from moegs.cameras import Camera
 from moegs.checkpoint import Checkpoint
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, MixtureRender
 from moegs.variants import Variants
 from viewer.app import App
 from viewer.page import Page
@@ -30,6 +32,19 @@ def variants(made: Mixture | None = None) -> Variants:
     experts = zip(made.names, made.members, strict=True)
     scores = {name: torch.rand(len(expert), generator=generator) for name, expert in experts}
     return Variants(Checkpoint(made, importance={"contribution": scores}), Path("moegs.pt"))
+
+
+class Held:
+    """Renders of a mixture that begin and do not end until they may."""
+
+    def __init__(self, made: Mixture) -> None:
+        self._render = made.render
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any, **options: Any) -> MixtureRender:
+        self.begun.set()
+        assert self.go.wait(20)
+        return self._render(*arguments, **options)
 
 
 @contextmanager

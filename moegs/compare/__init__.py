@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from moegs import views
-from moegs.compare.composing import COMPOSERS, GAIN_HELP, difference, psnr
+from moegs.compare.composing import COMPOSERS, ERROR_RANGE, GAIN_HELP, difference, psnr
 from moegs.compare.scenes import check
 from moegs.compare.sides import Budget, Pace, Side
 from moegs.mixture import Mixture
@@ -13,6 +13,7 @@ from moegs.shots import Comparison, Mode, Shot
 from moegs.views import Drawing
 
 __all__ = [
+    "ERROR_RANGE",
     "GAIN_HELP",
     "Budget",
     "Pace",
