@@ -57,7 +57,7 @@ def compacted(
     enough; then the whole is measured, and more of them get more where that is too little. `on_tensor` hears how many
     are measured of how many.
     """
-    small = deepcopy(Mixture(mixture.names, mixture.members, mixture.router, mixture.rig))  # without its instants
+    small = deepcopy(mixture.twin())  # without its instants
     parts = _parts(small)
     pieces = [(part, piece) for part in parts for piece in part.pieces]
     with torch.no_grad():
@@ -113,7 +113,7 @@ def _parts(mixture: Mixture) -> list[_Part]:
         gates = torch.stack([mixture.render(camera, t).gates for camera, t in views])
 
     def alone(number: int) -> Float[Tensor, "P H W 3"]:
-        shown = Mixture([""], [mixture.members[number]], None, rig)
+        shown = mixture.alone(number)
         images = torch.cat([shown.experts_alone(camera, t) for camera, t in views])
         return gates[:, number, ..., None] * images
 
@@ -168,7 +168,7 @@ def _stored(mixture: Mixture, parts: Sequence[_Part], seen: Sequence[Moment]) ->
         schemes: dict[str, Scheme] = dict.fromkeys(_worth(part.module), "uint16")
         schemes |= {name: piece.scheme for piece in part.pieces for name in piece.tensors}
         found.append(schemes)
-    again = deepcopy(Mixture(mixture.names, mixture.members, mixture.router, mixture.rig))
+    again = deepcopy(mixture.twin())
     modules = [*again.members, *([] if again.router is None else [again.router])]
     for module, schemes in zip(modules, found, strict=True):
         for name, tensor in module.state_dict().items():

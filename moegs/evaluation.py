@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from moegs import metrics
-from moegs.data.scene import Scene
+from moegs.data.scene import Rig, Scene
 from moegs.lpips import SMALLEST, Range
 from moegs.mixture import Mixture, MixtureRender
 
@@ -29,18 +29,28 @@ class Protocol:
     """Only each so many frames."""
     lpips: Range = "unit"
     """The range in which AlexNet gets the colours: MoE-GS evaluates with `unit`."""
+    skip_below: float = 0.0
+    """Tile gating of the mixture, and of its rivals: an expert is left out in tiles where its gate is estimated below
+    this; 0 is exact, and so is everything else that is scored."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every: got {self.every}, expected at least 1 frame")
+        if not 0 <= self.skip_below < 1:
+            raise ValueError(f"skip_below: got {self.skip_below}, expected a share of the gate in [0, 1)")
 
     def words(self) -> dict[str, str]:
         """What each number is, for people."""
         seen = "[0, 1]" if self.lpips == "unit" else "[-1, 1]"
+        gating = (
+            f"drawn with tile gating: an expert is left out in tiles where its gate is estimated below "
+            f"{self.skip_below:g}; experts, average and oracle are exact"
+        )
         return {
             "psnr": "dB, per picture, then the mean; colours in [0, 1], neither clamped nor quantised",
             "ssim": "Gaussian window 11x11, sigma 1.5, data range 1",
             "lpips": f"version 0.1, AlexNet, colours as {seen}",
+            **({"mixture": gating} if self.skip_below else {}),
         }
 
 
@@ -64,7 +74,7 @@ class PictureScores:
     scores: dict[str, Score]
     """Of each expert, of what is besides, and of each rival."""
     gates: dict[str, float]
-    """Mean gate of each expert."""
+    """Mean gate of each expert in the mixture as it is scored: 0 where it is left out."""
     best: dict[str, float]
     """Share of pixels in which each expert is nearest to the photo."""
     regret: dict[str, float]
@@ -78,6 +88,8 @@ class Scores:
 
     split: str
     pictures: int
+    skip_below: float
+    """Tile gating of the mixture and its rivals; 0 is exact."""
     protocol: dict[str, str]
     """What each number is."""
     experts: dict[str, Score]
@@ -127,13 +139,7 @@ def measure(
     """
     rivals, rig = {} if rivals is None else rivals, mixture.rig
     _check(mixture, scene, protocol.split, (*BESIDES, *rivals))
-    cameras = rig.train if protocol.split == "train" else rig.test
-    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % protocol.every == 0]
-    if not pairs:
-        raise ValueError(
-            f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"
-        )
-    pairs.sort(key=lambda pair: pair[1])  # so that of each mixture one instant is enough to keep
+    pairs, below = chosen(rig, scene, protocol), protocol.skip_below
     rows = []
     with ExitStack() as kept:
         for each in (mixture, *rivals.values()):
@@ -142,12 +148,27 @@ def measure(
             camera, t = rig.cameras[number], rig.timeline.t(frame)
             photo = scene.photo(number, frame, mixture.device)
             with torch.no_grad():
-                render = mixture.render(camera, t)
-                others = {name: rival.render(camera, t).picture for name, rival in rivals.items()}
-            scores = _score(mixture.names, render, others, photo, protocol)
+                exact = mixture.render(camera, t)
+                shown = mixture.render(camera, t, skip_below=below) if below else exact
+                others = {name: rival.render(camera, t, skip_below=below).picture for name, rival in rivals.items()}
+            scores = _score(mixture.names, exact.images, shown, others, photo, protocol)
             rows.append(PictureScores(rig.names[number], frame, **scores))
             on_picture(len(rows), len(pairs))
     return rows
+
+
+def chosen(rig: Rig, scene: Scene, protocol: Protocol) -> list[tuple[int, int]]:
+    """The pairs of camera and frame that are scored, frame by frame, so that keeping one instant is enough.
+
+    Raises ValueError where `scene` has no photo of any.
+    """
+    cameras = rig.train if protocol.split == "train" else rig.test
+    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % protocol.every == 0]
+    if not pairs:
+        raise ValueError(
+            f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"
+        )
+    return sorted(pairs, key=lambda pair: pair[1])
 
 
 def summary(mixture: Mixture, rows: Sequence[PictureScores], protocol: Protocol) -> Scores:
@@ -156,6 +177,7 @@ def summary(mixture: Mixture, rows: Sequence[PictureScores], protocol: Protocol)
     return Scores(
         split=protocol.split,
         pictures=len(rows),
+        skip_below=protocol.skip_below,
         protocol=protocol.words(),
         experts={name: scores[name] for name in mixture.names},
         **{name: scores[name] for name in BESIDES},
@@ -185,20 +207,21 @@ def nearest(images: Float[Tensor, "E H W 3"], photo: Float[Tensor, "H W 3"]) -> 
 @torch.no_grad()
 def _score(
     names: Sequence[str],
-    render: MixtureRender,
+    images: Float[Tensor, "E H W 3"],
+    shown: MixtureRender,
     others: Mapping[str, Float[Tensor, "H W 3"]],
     photo: Float[Tensor, "H W 3"],
     protocol: Protocol,
 ) -> dict[str, dict]:
-    """The fields of PictureScores that are measured, by name."""
-    best, ideal = nearest(render.images, photo), oracle(render.images, photo)
-    pictures = dict(zip(names, render.images, strict=True))
-    pictures |= {"mixture": render.picture, "average": render.images.mean(0), "oracle": ideal, **others}
-    lost = (render.picture - photo).square().mean(-1) - (ideal - photo).square().mean(-1)
+    """The fields of PictureScores that are measured, by name: of the experts' whole `images`, and `shown` of all."""
+    best, ideal = nearest(images, photo), oracle(images, photo)
+    pictures = dict(zip(names, images, strict=True))
+    pictures |= {"mixture": shown.picture, "average": images.mean(0), "oracle": ideal, **others}
+    lost = (shown.picture - photo).square().mean(-1) - (ideal - photo).square().mean(-1)
     is_best = {name: (best == number).float() for number, name in enumerate(names)}
     return {
         "scores": _scores(pictures, photo, protocol),
-        "gates": dict(zip(names, render.gates.mean((1, 2)).tolist(), strict=True)),
+        "gates": dict(zip(names, shown.gates.mean((1, 2)).tolist(), strict=True)),
         "best": {name: float(mask.mean()) for name, mask in is_best.items()},
         "regret": {name: float((mask * lost).mean()) for name, mask in is_best.items()},
     }

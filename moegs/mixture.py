@@ -84,6 +84,14 @@ class Mixture(nn.Module):
         """Where its tensors are."""
         return next(self.parameters()).device
 
+    def alone(self, number: int) -> "Mixture":
+        """Expert `number` without the others, and so without a router."""
+        return sole(self.names[number], self.members[number], self.rig)
+
+    def twin(self) -> "Mixture":
+        """The same experts and router, with instants of its own."""
+        return Mixture(self.names, self.members, self.router, self.rig)
+
     def at(self, t: float) -> list[Gaussians]:
         """Every expert's Gaussians at time `t`, without gradients; the last instants are kept."""
         return self.instants.at(t)
@@ -205,6 +213,11 @@ class Mixture(nn.Module):
                 )
             )
         return layers
+
+
+def sole(name: str, expert: Expert, rig: Rig) -> Mixture:
+    """One expert as a mixture: it needs no router."""
+    return Mixture([name], [expert], None, rig)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def facts_of(path: Path) -> dict[str, Any]:
         "size": [rig.cameras[0].width, rig.cameras[0].height],
         "views": views.ids(mixture),
         "scores": loaded.scores,
+        "importance": list(loaded.criteria),
         "provenance": loaded.provenance,
     }
 
@@ -92,7 +93,8 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
         "cameras": f"{cameras['train']} train, {cameras['test']} test, {width}x{height}",
         "views": " ".join(facts["views"]),
         **_origin(facts["provenance"], "training" if router is None else "router's training"),
-        **_pruned(facts["provenance"]),
+        **_pruned(facts["provenance"].get("pruned")),
+        **_weighed(facts["importance"]),
         **_held_out(facts["scores"]),
     }
     console.print(two_columns(rows))
@@ -105,13 +107,21 @@ def _origin(provenance: dict[str, Any], phase: str) -> dict[str, str]:
     return rows | ({phase: f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
 
 
-def _pruned(provenance: dict[str, Any]) -> dict[str, str]:
-    """What was taken away, in one line, where anything was."""
-    match provenance:
-        case {"pruned": {"share": float(share), "from": str(origin), "settings": {"criterion": str(criterion)}}}:
+def _pruned(told: Any) -> dict[str, str]:
+    """What was taken away last, in one line, where anything was: of a checkpoint that was only weighed, what was taken
+    from it before."""
+    match told:
+        case {"share": float(share), "from": str(origin), "settings": {"criterion": str(criterion)}} if share > 0:
             return {"pruned": f"{share:.1%} of the Gaussians of {origin}, by {criterion}"}
+        case {"earlier": earlier}:
+            return _pruned(earlier)
         case _:
             return {}
+
+
+def _weighed(criteria: Sequence[str]) -> dict[str, str]:
+    """By which scores it can be pruned without its data, in one line, where it holds any."""
+    return {"weighed": f"every Gaussian has its score by {' and by '.join(criteria)}"} if criteria else {}
 
 
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:
@@ -169,7 +179,8 @@ def print_scores(console: Console, scores: evaluation.Scores, own: str | None, p
 
 def score_table(scores: evaluation.Scores) -> Table:
     """A row for every expert, then for the mixture and for what it is measured against."""
-    table = _scoring(f"{scores.split} split, {scores.pictures} pictures", "mean gate")
+    gating = f", tile gating below {scores.skip_below:g}" if scores.skip_below else ""
+    table = _scoring(f"{scores.split} split, {scores.pictures} pictures{gating}", "mean gate")
     for name, score in scores.experts.items():
         table.add_row(escape(name), *_numbers(score), f"{scores.gates[name]:.1%}")
     table.add_section()

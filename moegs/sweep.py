@@ -1,24 +1,23 @@
 """A sweep of pruning ratios: what each leaves of a mixture's quality, size and time."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from moegs import evaluation
+from moegs.benchmark.timing import Lap, Rounds, clocked
 from moegs.data.scene import Scene
 from moegs.mixture import Mixture
 from moegs.pruning import pruned
 from moegs.training.pruning import mean_psnr
 from moegs.views import to_pixels
 
-WARM_UP = 2
-"""Frames of each mixture that are drawn before any is timed."""
+ROUNDS = Rounds(15, warm_up=2)
+"""In which a mixture's frames are timed."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def measure(
 ) -> Row:
     """What is left of `mixture` with those rows alone: PSNR on `pairs` of camera and frame, size, and time."""
     thin = pruned(mixture, masks)
-    new, again = in_turn(mixture, thin, pairs[0][0])
+    new, again = against(mixture, thin, pairs[0][0], ROUNDS)
     before, after = (sum(map(len, each.members)) for each in (mixture, thin))
     return Row(
         ratio=1 - after / max(before, 1),
@@ -109,37 +108,37 @@ class Paired:
     """Median over the pairs of the whole's time over the part's."""
 
 
-@torch.no_grad()
-def in_turn(whole: Mixture, part: Mixture, camera: int, frames: int = 15) -> tuple[Paired, Paired]:
+def against(whole: Mixture, part: Mixture, camera: int, rounds: Rounds) -> tuple[Paired, Paired]:
     """How long frames of `part` take against those of `whole`, from the rig's camera number `camera`: new, and again.
 
-    They take turns, so that what else the machine does slows both alike; each frame is at a time of its own, as in
-    playback, and then drawn a second time, when the instant is kept.
+    Each round is at a time of its own, as in playback; in it both are drawn, and then a second time, when the instant
+    is kept.
     """
-    taken: list[list[tuple[float, float]]] = []
-    for number in range(WARM_UP + frames):
-        t = (number + 0.5) / (WARM_UP + frames)
+    t, total = 0.0, rounds.warm_up + rounds.count
+
+    def turn(number: int) -> None:
+        nonlocal t
+        t = (number + 0.5) / total
         for mixture in (whole, part):
             mixture.at(t)  # what experts find out once for a stretch of time is no part of a frame
             mixture.instants.forget()
-        new, again = ([_frame(mixture, camera, t) for mixture in (whole, part)] for _ in range(2))
-        taken.append([(new[0], new[1]), (again[0], again[1])])
-    return _paired([pairs[0] for pairs in taken[WARM_UP:]]), _paired([pairs[1] for pairs in taken[WARM_UP:]])
+
+    def frame(mixture: Mixture) -> Callable[[], object]:
+        return lambda: to_pixels(mixture.render(mixture.rig.cameras[camera], t).picture)
+
+    ways = {
+        f"{which}, {when}": frame(mixture)
+        for when in ("new", "again")
+        for which, mixture in {"whole": whole, "part": part}.items()
+    }
+    taken = clocked(ways, rounds, whole.device, turn)
+    new, again = (_paired(taken[f"whole, {when}"], taken[f"part, {when}"]) for when in ("new", "again"))
+    return new, again
 
 
-def _paired(times: Sequence[tuple[float, float]]) -> Paired:
-    return Paired(
-        statistics.median(mine for _, mine in times), statistics.median(theirs / mine for theirs, mine in times)
-    )
-
-
-def _frame(mixture: Mixture, camera: int, t: float) -> float:
-    wait = torch.cuda.synchronize if mixture.device.type == "cuda" else (lambda: None)
-    wait()
-    begun = time.perf_counter()
-    to_pixels(mixture.render(mixture.rig.cameras[camera], t).picture)
-    wait()
-    return 1e3 * (time.perf_counter() - begun)
+def _paired(whole: Sequence[Lap], part: Sequence[Lap]) -> Paired:
+    ratios = [theirs.passed / mine.passed for theirs, mine in zip(whole, part, strict=True)]
+    return Paired(statistics.median(lap.passed for lap in part), statistics.median(ratios))
 
 
 def per_gaussian_bytes(mixture: Mixture) -> int:

@@ -61,8 +61,7 @@ class Variants:
     @property
     def criterion(self) -> str | None:
         """By which of the stored scores it is pruned; None where there are none."""
-        names = set(self.mixture.names)
-        return next((each for each in CRITERIA if set(self._loaded.importance.get(each, {})) == names), None)
+        return next((each for each in CRITERIA if each in self._loaded.criteria), None)
 
     @property
     def how_to_score(self) -> str:
@@ -138,8 +137,7 @@ class Variants:
         if value not in self.mixture.names:
             raise ValueError(f"{text}: no such expert; '{self.name}' has {', '.join(self.mixture.names)}")
         if value not in self._alone:
-            expert = self.mixture.members[self.mixture.names.index(value)]
-            alone = self._ready(Mixture((value,), [expert], None, self.mixture.rig), len(self.mixture.names))
+            alone = self._ready(self.mixture.alone(self.mixture.names.index(value)), len(self.mixture.names))
             self._alone[value] = Side(f"{value} alone", alone)
         return self._alone[value]
 

@@ -1,6 +1,6 @@
 """What tile gating got wrong: the gated picture against the exact one, and what was dropped against the exact gates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,10 +39,13 @@ class GatingErrors:
 
 
 @torch.no_grad()
-def verify(mixture: Mixture, shots: Sequence[Shot]) -> GatingErrors:
+def verify(
+    mixture: Mixture, shots: Sequence[Shot], on_picture: Callable[[int, int], None] = lambda done, of: None
+) -> GatingErrors:
     """The errors in the pictures of all `shots`, each drawn again without gating: shares over all, the worst of others.
 
-    Raises ValueError where a shot skips nothing, since there is nothing to verify.
+    `on_picture` hears how many pictures are done of how many. Raises ValueError where a shot skips nothing, since there
+    is nothing to verify.
     """
     if not all(shot.skip_below for shot in shots):
         raise ValueError("verifying tile gating: nothing is skipped; give --skip-below, such as 0.02")
@@ -52,6 +55,7 @@ def verify(mixture: Mixture, shots: Sequence[Shot]) -> GatingErrors:
             mixture.render(each.camera, each.t, **each.options) for each in (shot, replace(shot, skip_below=0.0))
         )
         found.append(_errors(gated, exact, shot))
+        on_picture(len(found), len(shots))
     return GatingErrors(
         skip_below=max(each.skip_below for each in found),
         dropped=sum(each.dropped for each in found) / len(found),

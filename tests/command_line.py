@@ -15,3 +15,12 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line with which `moegs` refuses these arguments, exit code 1."""
+    assert run(monkeypatch, *arguments) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("moegs: ")
+    assert told.count("\n") == 1
+    return told

@@ -1,4 +1,4 @@
-"""What tests share: the backend to run on; a data set of pictures."""
+"""What tests share: the backend to run on; a data set of pictures; a made mixture as a file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,20 @@ def stamp_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever data a training in this process asks for, it gets the scene of `stamps`."""
     import stamps
 
-    from moegs.training import logs, phases, students
+    from moegs.training import logs, phases, students, thinning
 
-    for module in (logs, phases, students):
+    for module in (logs, phases, students, thinning):
         monkeypatch.setattr(module, "load_scene", lambda data, **_: stamps.scene())
+
+
+@pytest.fixture(scope="session")
+def made_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a made mixture of two experts, to be read."""
+    from mixtures import mixture
+
+    from moegs import checkpoint
+    from moegs.checkpoint import Checkpoint
+
+    path = tmp_path_factory.mktemp("made") / "made.pt"
+    checkpoint.save(Checkpoint(mixture(("poly", "key"))), path)
+    return path

@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from jaxtyping import Float64, UInt8
@@ -57,6 +58,15 @@ def write_video(path: Path, planes: bytes, pixel_format: str, *options: str, rat
     given = ["-f", "rawvideo", "-pix_fmt", pixel_format, "-s", size, "-r", str(rate), "-i", "-"]
     lossless = ["-c:v", "libx264", "-qp", "0", "-pix_fmt", pixel_format, *options, str(path)]
     subprocess.run([get_ffmpeg_exe(), "-v", "error", "-y", *given, *lossless], input=planes, check=True)
+
+
+def read_video(path: Path) -> list[ndarray]:
+    """All frames of the video at `path`, blue before red."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    while (got := video.read())[0]:
+        frames.append(got[1])
+    video.release()
+    return frames
 
 
 def grey_planes(levels: list[int], chroma: tuple[int, int] = (128, 128)) -> bytes:

@@ -1,6 +1,5 @@
 """Two pictures as one: every pixel is A's, B's or how far they are apart; what cannot be compared is refused."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,6 @@ from moegs.legends import ERROR, SIGNED, colorize
 from moegs.mixture import Mixture
 from moegs.shots import Comparison, Gain, Mode, Shot
 from moegs.timeline import Timeline
-from moegs.training.pruning import Pruning
 from moegs.variants import Variants
 
 SCORES = {
@@ -99,6 +97,38 @@ def test_a_difference_is_the_mean_over_channels_up_to_a_fifth_over_the_gain(
     assert f"PSNR {-10 * math.log10(np.square(a - b).mean()):.2f} dB" in drawing.legend.notes[0]
 
 
+def inverse_depth(drawing: views.Drawing, shot: Shot) -> np.ndarray:
+    """By its definition: from 0 at twice the distance to the middle of the scene to 1 at half of it; 0 for nothing."""
+    away = float((shot.camera.center - drawing.mixture.rig.target).norm())
+    share = (1 / drawing.render.depth.numpy() - 0.5 / away) / (2 / away - 0.5 / away)
+    return np.where(drawing.render.alpha.numpy() > 0.5, share.clip(0, 1), 0)
+
+
+SHOWN: dict[str, Callable[[views.Drawing, Shot], np.ndarray]] = {
+    "rgb": lambda drawing, shot: drawing.render.picture.clamp(0, 1).numpy(),
+    "expert:key": lambda drawing, shot: drawing.render.images[1].clamp(0, 1).numpy(),
+    "gate:key": lambda drawing, shot: drawing.render.gates[1, ..., None].numpy(),
+    "gate-entropy": lambda drawing, shot: views.gate_entropy(drawing.render.gates)[..., None].numpy(),
+    "depth": inverse_depth,
+    "alpha": lambda drawing, shot: drawing.render.alpha.numpy(),
+}
+
+
+def test_the_gain_is_of_what_each_view_stands_for_and_the_legend_names_it(variants: Variants, shot: Shot) -> None:
+    known = set(compare.views_of(variants.mixture, variants.mixture, "diff"))
+    assert set(SHOWN) == known - {"expert:poly", "gate:poly"}
+    for view, shown in SHOWN.items():
+        asked = replace(looks(shot, "diff", gain=4), view=view)
+        a, b = (shown(alone(variants, asked, share), shot) for share in (1.0, 0.4))
+        drawing = variants.draw(asked)
+        wanted = colorize((np.abs(a - b).mean(2) * 4 / np.float32(0.2)).astype(np.float32), ERROR)
+        assert np.abs(drawing.pixels.astype(int) - wanted).max() <= 4  # a step of the colour map: float32 against ours
+        assert drawing.legend is not None
+        assert drawing.legend.ticks == ("0", "0.025", "0.05")
+        named = {"depth": "depth, inverse, 0 far to 1 near", "rgb": "rgb, mean of RGB"}.get(view, view)
+        assert f"of {named}" in drawing.legend.title
+
+
 def test_a_signed_difference_is_light_where_equal_and_red_where_a_has_more() -> None:
     levels = np.array([[[0.5], [0.6], [0.4]]], np.float32)
     signed = compare.difference(levels, np.full_like(levels, 0.5), Comparison(mode="diff", signed=True))
@@ -169,52 +199,6 @@ def test_a_pixel_is_found_in_both_pictures(variants: Variants, shot: Shot) -> No
     assert compare.tiles(a, b, looks(shot, "wipe")) == views.tiles(a, "rgb", 48, 32)
 
 
-class TestVariants:
-    def test_what_is_kept_matters_most(self, variants: Variants) -> None:
-        cut = variants.kept(0.4).mixture
-        scores = torch.cat(list(SCORES["contribution"].values()))
-        best = (scores >= scores.sort(descending=True).values[47]).split(60)
-        assert [len(expert) for expert in cut.members] == [int(each.sum()) for each in best]
-        for whole, part, rows in zip(variants.mixture.members, cut.members, best, strict=True):
-            assert torch.equal(part.at(0.5).means, whole.at(0.5).means[rows])
-
-    def test_all_of_it_is_itself_and_the_last_few_cuts_are_kept(self, variants: Variants) -> None:
-        assert variants.kept(1.0).mixture is variants.mixture
-        first = variants.kept(0.9)
-        assert variants.kept(0.9) is first
-        for share in (0.8, 0.7, 0.6):
-            variants.kept(share)
-        assert variants.kept(0.9) is not first
-
-    def test_without_scores_it_says_how_to_get_them(self) -> None:
-        bare = Variants(Checkpoint(mixtures.mixture()), Path("my runs/made.pt"))
-        assert not bare.prunable
-        assert bare.others == ["expert:poly", "expert:key"]
-        with pytest.raises(
-            ValueError, match=r"moegs prune 'my runs/made.pt' --data DIR --ratio 0 --out made-scored.pt$"
-        ):
-            bare.kept(0.5)
-
-    @pytest.mark.parametrize("stored", [("gate-gradient", "contribution"), ("gate-gradient",), ()])
-    def test_it_prunes_by_what_prune_does_unasked_where_that_is_stored(self, stored: tuple[str, ...]) -> None:
-        scores = dict.fromkeys(stored, SCORES["contribution"])
-        found = Variants(Checkpoint(mixtures.mixture(), importance=scores), Path("made.pt")).criterion
-        assert found == (Pruning.criterion if "contribution" in stored else next(iter(stored), None))
-
-    @pytest.mark.parametrize(
-        ("text", "told"),
-        [
-            ("expert:hex", "expert:hex: no such expert; 'made' has poly, key"),
-            ("kept:0", "kept:0: give the share of the Gaussians that is left, such as kept:0.45"),
-            ("kept:half", "kept:half: give the share"),
-            ("nowhere.pt", "nowhere.pt: does not exist"),
-        ],
-    )
-    def test_what_is_not_there_is_refused_in_one_line(self, variants: Variants, text: str, told: str) -> None:
-        with pytest.raises(ValueError, match=f"^{told}[^\n]*$"):
-            variants.open(text, "cpu")
-
-
 def zoomed(rig: Rig) -> Rig:
     twice = torch.tensor([[2.0], [2.0], [1.0]])
     return replace(rig, cameras=tuple(replace(camera, K=camera.K * twice) for camera in rig.cameras))
@@ -250,38 +234,6 @@ def test_checkpoints_of_different_scenes_are_refused_saying_why(
 def test_the_same_data_at_another_size_is_the_same_scene(variants: Variants) -> None:
     rig = variants.mixture.rig
     compare.check(rig, replace(rig, cameras=tuple(camera.resized(96, 64) for camera in rig.cameras)), ("a", "b"))
-
-
-class TestShot:
-    def test_its_comparison_survives_json(self, shot: Shot) -> None:
-        asked = replace(looks(shot, "diff", gain=8, signed=True), kept=0.7)
-        again = Shot.from_json(asked.to_json())
-        assert again.comparison == asked.comparison
-        assert again.kept == 0.7
-
-    def test_texts_from_before_there_were_comparisons_still_load(self, shot: Shot) -> None:
-        values = json.loads(shot.to_json())
-        del values["comparison"], values["kept"]
-        again = Shot.from_json(json.dumps(values))
-        assert again.comparison is None
-        assert again.kept == 1
-
-    @pytest.mark.parametrize("position", [-0.1, 1.5, math.nan])
-    def test_a_divider_outside_of_the_picture_is_refused(self, position: float) -> None:
-        with pytest.raises(ValueError, match="^position: got .* expected a share of the picture"):
-            Comparison("kept:1", position=position)
-
-    @pytest.mark.parametrize(("key", "value"), [("gain", 3), ("mode", "flip"), ("position", 2)])
-    def test_a_text_with_a_wrong_comparison_is_refused_by_its_name(self, shot: Shot, key: str, value: object) -> None:
-        values = json.loads(shot.to_json())
-        values["comparison"][key] = value
-        with pytest.raises(ValueError, match=rf"^shot: not the JSON of one \([^\n]*{key}: got {value!r}"):
-            Shot.from_json(json.dumps(values))
-
-    @pytest.mark.parametrize("kept", [0.0, 1.1, math.nan])
-    def test_a_share_out_of_range_is_refused(self, shot: Shot, kept: float) -> None:
-        with pytest.raises(ValueError, match="^kept: got .* expected a share"):
-            replace(shot, kept=kept)
 
 
 def test_a_side_draws_what_draw_draws(variants: Variants, shot: Shot) -> None:

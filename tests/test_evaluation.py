@@ -76,6 +76,30 @@ def test_every_number_of_a_small_mixture_is_its_definition(made: Mixture) -> Non
         assert sum(row.regret.values()) == pytest.approx(whole, rel=1e-4)
 
 
+def test_tile_gating_is_of_the_mixture_and_its_rivals_alone() -> None:
+    made = mixture(("poly", "key"), size=(88, 56))
+    rig, rival = made.rig, Mixture(made.names, made.members, made.router, made.rig)
+    scene = Scene(rig, Rendered(made, 1), NONE)
+    exact, gated = (
+        measure(made, scene, Protocol("test", every=3, skip_below=below), {"rival": rival}) for below in (0.0, 0.95)
+    )
+    for before, after in zip(exact, gated, strict=True):
+        render = made.render(rig.cameras[0], after.frame / 6, skip_below=0.95)
+        assert bool(render.logits.isneginf().any()), "something is left out"
+        photo = scene.photos.at(0, after.frame).float() / 255
+        assert after.scores["mixture"].psnr == float(metrics.psnr(render.picture, photo))
+        assert after.scores["mixture"].psnr != before.scores["mixture"].psnr
+        assert after.scores["rival"] == after.scores["mixture"]
+        assert after.gates["poly"] == pytest.approx(float(render.gates[0].mean()))
+        for name in ("poly", "key", "average", "oracle"):
+            assert after.scores[name] == before.scores[name]
+        assert after.best == before.best
+    told = summary(made, gated, Protocol("test", every=3, skip_below=0.95))
+    assert told.skip_below == 0.95
+    assert "gate is estimated below 0.95" in told.protocol["mixture"]
+    assert "mixture" not in summary(made, exact, Protocol("test", every=3)).protocol
+
+
 def test_means_are_over_all_pictures_alike(made: Mixture) -> None:
     protocol = Protocol("train", every=3)
     rows = measure(made, Scene(made.rig, Rendered(made, 1), NONE), protocol)

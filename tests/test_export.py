@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+import recordings
 from PIL import Image
 
 from moegs import export
@@ -15,14 +15,6 @@ def pictures(count: int, width: int = 32, height: int = 18) -> Iterator[np.ndarr
     """Grey pictures that grow brighter."""
     for number in range(count):
         yield np.full((height, width, 3), (30 + 20 * number) % 256, np.uint8)
-
-
-def read(path: Path) -> list[np.ndarray]:
-    video, frames = cv2.VideoCapture(str(path)), []
-    while (got := video.read())[0]:
-        frames.append(got[1])
-    video.release()
-    return frames
 
 
 def test_a_png_has_the_pixels_and_the_shot(tmp_path: Path) -> None:
@@ -36,7 +28,7 @@ def test_a_png_has_the_pixels_and_the_shot(tmp_path: Path) -> None:
 def test_a_video_has_every_frame_in_order(tmp_path: Path) -> None:
     heard: list[int] = []
     export.write_video(pictures(6), tmp_path / "x.mp4", (32, 18), 12.5, heard.append)
-    frames = read(tmp_path / "x.mp4")
+    frames = recordings.read_video(tmp_path / "x.mp4")
     assert heard == [1, 2, 3, 4, 5, 6]
     assert [frame.shape for frame in frames] == 6 * [(18, 32, 3)]
     levels = [float(frame.mean()) for frame in frames]

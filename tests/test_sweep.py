@@ -4,28 +4,26 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import filmed
 import pytest
-import recordings
 import torch
-from command_line import run
+from command_line import refusal, run
 from mixtures import mixture
 
 from moegs import checkpoint, pruning
+from moegs.benchmark import Rounds
+from moegs.cameras import Camera
 from moegs.checkpoint import Checkpoint
 from moegs.cli.prune import decibels
 from moegs.data import DataConfig, load_scene
-from moegs.mixture import Mixture
-from moegs.sweep import held_out, measure, per_gaussian_bytes, ratios
+from moegs.mixture import Mixture, MixtureRender
+from moegs.sweep import against, held_out, measure, per_gaussian_bytes, ratios
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in `data`, the mixture on its cameras in `made.pt`."""
-    found = tmp_path_factory.mktemp("pruning")
-    rig = load_scene(DataConfig(path=recordings.write_folders(found / "data")), with_points=False).rig
-    made = mixture(("poly", "key"), count=400)
-    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), found / "made.pt")
-    return found
+    return filmed.write(tmp_path_factory.mktemp("pruning"), mixture(("poly", "key"), count=400)).parent
 
 
 def test_ratios_are_evenly_spaced_with_both_ends():
@@ -91,14 +89,34 @@ def test_ratio_0_stores_the_scores_and_sweep_takes_them_from_there(
     before, after = (checkpoint.load(each) for each in (path, out))
     for name, tensor in before.mixture.state_dict().items():
         assert torch.equal(after.mixture.state_dict()[name], tensor)
+    assert "nothing pruned, all weighed by contribution" in capsys.readouterr().out
+    assert run(monkeypatch, "info", out) == 0
+    told = capsys.readouterr().out
+    assert "every Gaussian has its score by contribution and by gate-gradient" in " ".join(told.split())
+    assert "pruned" not in told
     monkeypatch.setattr(pruning, "importance", lambda *_: pytest.fail("measured again"))
-    capsys.readouterr()
     assert run(monkeypatch, "sweep", out, "--data", folder / "data", "--prune", "0:0.8:3", "--json", "-") == 0
     captured = capsys.readouterr()
     rows = json.loads(captured.out)["rows"]
     assert [row["gaussians"] for row in rows] == [800, 480, 160]
     assert [row["ratio"] for row in rows] == pytest.approx([0, 0.4, 0.8])
     assert captured.err.count("\n") == 4  # a head and three lines
+
+
+def test_what_was_pruned_and_then_weighed_tells_of_both(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    data, thin, weighed = ("--data", folder / "data"), tmp_path / "thin.pt", tmp_path / "weighed.pt"
+    assert run(monkeypatch, "prune", folder / "made.pt", *data, "--out", thin, "--ratio", 0.25) == 0
+    assert run(monkeypatch, "prune", thin, *data, "--out", weighed, "--ratio", 0, "--weigh-anew") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "info", weighed, "--json", "-") == 0
+    captured = capsys.readouterr()
+    assert "25.0% of the Gaussians of made.pt, by contribution" in captured.err
+    assert "0.0%" not in captured.err
+    assert json.loads(captured.out)["importance"] == ["contribution", "gate-gradient"]
+    assert run(monkeypatch, "info", folder / "made.pt") == 0
+    assert "every Gaussian has its score" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -121,10 +139,9 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
     message: str,
 ) -> None:
     out = tmp_path / "x.pt"
-    assert run(monkeypatch, "prune", folder / "made.pt", "--data", folder / "data", "--out", out, *asked) == 1
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    assert message in refusal(
+        monkeypatch, capsys, "prune", folder / "made.pt", "--data", folder / "data", "--out", out, *asked
+    )
     assert not out.exists()
 
 
@@ -132,10 +149,9 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(
 def test_a_sweep_of_no_frame_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, flag: str
 ) -> None:
-    assert run(monkeypatch, "sweep", folder / "made.pt", "--data", folder / "data", flag, 0) == 1
-    told = capsys.readouterr().err
-    assert f"{flag}: got 0, expected 1 or more frames" in told
-    assert told.count("\n") == 1
+    assert f"{flag}: got 0, expected 1 or more frames" in refusal(
+        monkeypatch, capsys, "sweep", folder / "made.pt", "--data", folder / "data", flag, 0
+    )
 
 
 @pytest.mark.parametrize("verb", ["prune", "sweep"])
@@ -163,11 +179,36 @@ def test_what_cannot_be_is_refused_before_anything_is_weighed(
             ("alone", (*cut, "--out", tmp_path / "file" / "x.pt"), "x.pt: cannot be written"),
         ]
     for name, asked, message in wrong:
-        assert run(monkeypatch, verb, tmp_path / f"{name}.pt", *data, *asked) == 1
-        told = capsys.readouterr().err
-        assert message in told
-        assert told.count("\n") == 1
+        assert message in refusal(monkeypatch, capsys, verb, tmp_path / f"{name}.pt", *data, *asked)
 
 
 def test_a_loss_is_given_with_or_without_its_unit():
     assert [decibels(text) for text in ("0.05dB", "0.05", "0.05 DB")] == [0.05, 0.05, 0.05]
+
+
+def test_both_are_drawn_in_turn_new_and_then_again_each_round_at_a_time_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, part = mixture(("poly", "key")), mixture(("poly", "key"), count=20)
+    drawn: list[tuple[str, float, bool]] = []
+
+    def watched(name: str, made: Mixture) -> None:
+        render = made.render
+
+        def draw(camera: Camera, t: float) -> MixtureRender:
+            drawn.append((name, t, len(made.instants) > 0))
+            return render(camera, t)
+
+        monkeypatch.setattr(made, "render", draw)
+
+    watched("whole", whole)
+    watched("part", part)
+    new, again = against(whole, part, 0, Rounds(2, 1))
+    names = ["whole", "part", "whole", "part"]
+    wanted = [
+        (name, t, kept)
+        for t in (1 / 6, 3 / 6, 5 / 6)
+        for name, kept in zip(names, (False, False, True, True), strict=True)
+    ]
+    assert drawn == [(name, pytest.approx(t), kept) for name, t, kept in wanted]
+    assert min(new.ms, new.speedup, again.ms, again.speedup) > 0

@@ -1,31 +1,20 @@
 """The viewer as a whole, over a real socket, seen by a tab that is no browser."""
 
 import gzip
-import io
-import json
 import math
-import re
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from urllib.request import Request, urlopen
 
-import cv2
 import numpy as np
 import pytest
-import torch
 import viewing
 from browser_tab import BrowserTab
-from PIL import Image
 
-from moegs import export, views
+from moegs import views
 from moegs.cameras import Camera
-from moegs.mixture import Mixture, MixtureRender
+from moegs.mixture import Mixture
 from moegs.shots import Shot
-from viewer.app import App
-from viewer.page import Page
 
 SIZE = (64, 48)
 # viser warns of a message to a tab that has just closed; tests close theirs in the middle of everything.
@@ -39,11 +28,8 @@ def mixture() -> Mixture:
 
 @pytest.fixture(scope="module")
 def port(mixture: Mixture) -> Iterator[int]:
-    page = Page("127.0.0.1", 0)
-    app = App(page, viewing.variants(mixture))
-    yield page.port
-    assert app.close()
-    page.close()
+    with viewing.served(viewing.variants(mixture)) as port:
+        yield port
 
 
 @pytest.fixture
@@ -112,23 +98,17 @@ def test_playing_runs_and_a_pause_stands_on_a_whole_frame(tab: BrowserTab) -> No
 def test_a_change_while_it_plays_does_not_throw_the_slider_back(
     tab: BrowserTab, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render, drawing, go = mixture.render, threading.Event(), threading.Event()
-
-    def held(*arguments: Any, **options: Any) -> MixtureRender:
-        drawing.set()
-        assert go.wait(20)
-        return render(*arguments, **options)
-
+    held = viewing.Held(mixture)
     slider = tab.widgets[tab.widget("Frame")]
     tab.command("Play or pause")
     tab.wait(lambda: slider["value"] > 0)
     monkeypatch.setattr(mixture, "render", held)
-    assert drawing.wait(20)
+    assert held.begun.wait(20)
     stands = slider["value"]
     tab.set("", "mute", nth=0)
     tab.wait(lambda: "data-muted" in tab.html("expert"))
     assert slider["value"] == stands
-    go.set()
+    held.go.set()
     tab.command("Play or pause")
 
 
@@ -172,21 +152,15 @@ def test_a_lost_camera_finds_back_to_the_start(tab: BrowserTab, mixture: Mixture
 def test_a_picture_of_the_canvas_as_it_was_before_is_not_shown(
     port: int, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render, drawing, go = mixture.render, threading.Event(), threading.Event()
-
-    def held(*arguments: Any, **options: Any) -> MixtureRender:
-        drawing.set()
-        assert go.wait(20)
-        return render(*arguments, **options)
-
+    held = viewing.Held(mixture)
     with BrowserTab(port, *SIZE) as tab:
         tab.next_picture()
         monkeypatch.setattr(mixture, "render", held)
         tab.set("View", "depth")
-        assert drawing.wait(20)
+        assert held.begun.wait(20)
         seen = len(tab.pictures)
         tab.size = (40, 30)
-        tab.next_picture(lambda: (tab.send_camera(), time.sleep(0.3), go.set()))
+        tab.next_picture(lambda: (tab.send_camera(), time.sleep(0.3), held.go.set()))
         assert {picture.shape for picture in tab.pictures[seen:]} == {(30, 40, 3)}
 
 
@@ -238,45 +212,6 @@ def test_a_tab_that_never_answers_gets_one_picture_and_holds_nobody_up(tab: Brow
         assert len(silent.pictures) <= 2 + waited / 2  # one every two seconds, when waiting for an answer ends
 
 
-def test_a_screenshot_holds_its_shot(tab: BrowserTab, mixture: Mixture) -> None:
-    tab.set("Size", "data set")
-    tab.press("Screenshot")
-    png = tab.wait(lambda: tab.files.get("moegs-rgb-cam00-f000.png"))
-    with Image.open(io.BytesIO(png)) as image:
-        shot = Shot.from_json(image.info[export.SHOT_KEY])
-        pixels = np.asarray(image)
-    assert torch.equal(shot.camera.K, mixture.rig.cameras[0].K), "the data set's camera to the pixel"
-    assert np.array_equal(pixels, views.draw(mixture, shot).burnt())
-
-
-def test_files_are_named_by_what_they_show_and_no_two_alike(tab: BrowserTab) -> None:
-    tab.next_picture(lambda: tab.set("View", "gate:poly"))
-    tab.next_picture(lambda: tab.set("Frame", 3))
-    for name in ("moegs-gate-poly-cam00-f003.png", "moegs-gate-poly-cam00-f003-2.png"):
-        tab.press("Screenshot")
-        tab.wait(lambda name=name: tab.files.get(name))
-    tab.next_picture(lambda: tab.move(tuple(1.2 * tab.position)))
-    tab.press("Screenshot")
-    tab.wait(lambda: tab.files.get("moegs-gate-poly-free-f003.png"))
-    assert tab.immediate == dict.fromkeys(tab.files, True), "no second click"
-
-
-def test_a_turntable_comes_as_a_video_and_odd_sizes_are_told(port: int, tmp_path: Path) -> None:
-    with BrowserTab(port, 65, 48) as tab:
-        tab.next_picture()
-        tab.set("Seconds", 0.5)
-        tab.set("Frames/s", 10)
-        assert not tab.widgets[tab.widget("Degrees")]["visible"], "a sway has the arc of the cameras"
-        tab.set("Camera way", "turntable")
-        tab.wait(lambda: tab.widgets[tab.widget("Degrees")]["visible"])
-        tab.press("Video")
-        tab.wait(lambda: " of 5" in tab.html("progress"))
-        video = tab.wait(lambda: tab.files.get("moegs-rgb-cam00-f000-turntable.mp4"), 60)
-        (tmp_path / "turn.mp4").write_bytes(video)
-        assert [frame.shape for frame in frames_of(tmp_path / "turn.mp4")] == 5 * [(48, 66, 3)]
-        assert any("65x48 is odd" in note for note in tab.notes)
-
-
 @pytest.mark.parametrize(
     ("label", "value"),
     [("Seconds", math.nan), ("Degrees", math.nan), ("Frames/s", math.inf), ("Speed", "0x"), ("Speed", "abcx")],
@@ -291,44 +226,8 @@ def test_a_forged_value_is_told_in_the_page_and_changes_nothing(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("size", [(0, 0), (100_000, 100_000)])
-def test_an_export_of_no_size_is_told_in_the_page(
-    port: int, capfd: pytest.CaptureFixture[str], size: tuple[int, int]
-) -> None:
-    with BrowserTab(port, *SIZE) as tab, BrowserTab(port, *SIZE) as other:
-        tab.next_picture()
-        other.wait(lambda: other.pictures)
-        tab.size = size
-        tab.send_camera()
-        for button in ("Screenshot", "Video"):
-            tab.notes.clear()
-            tab.press(button)
-            tab.wait(lambda: any(note.startswith("Not possible: ") for note in tab.notes))
-        other.next_picture(lambda: other.set("View", "depth"))  # nobody is held up
-    assert capfd.readouterr().err == ""
-
-
-def test_a_cancelled_video_is_not_kept(tab: BrowserTab) -> None:
-    tab.set("Seconds", 60)
-    tab.press("Video")
-    tab.wait(lambda: tab.widgets[tab.widget("Cancel")]["visible"])
-    tab.press("Cancel")
-    tab.wait(lambda: any("Cancelled" in note for note in tab.notes), 60)
-    assert tab.files == {}
-    assert not tab.widgets[tab.widget("Cancel")]["visible"]
-
-
-@pytest.fixture
-def lonely() -> Iterator[int]:
-    page = Page("127.0.0.1", 0)
-    app = App(page, viewing.variants(viewing.mixture(("poly",))))
-    yield page.port
-    assert app.close()
-    page.close()
-
-
-def test_one_expert_without_a_router_is_shown_too(lonely: int) -> None:
-    with BrowserTab(lonely, *SIZE) as tab:
+def test_one_expert_without_a_router_is_shown_too() -> None:
+    with viewing.served(viewing.variants(viewing.mixture(("poly",)))) as port, BrowserTab(port, *SIZE) as tab:
         tab.next_picture()
         assert tab.widgets[tab.widget("View")]["options"] == ["rgb", "expert:poly", "depth", "alpha"]
         assert "Muted share" not in {props.get("label") for props in tab.widgets.values()}
@@ -337,34 +236,6 @@ def test_one_expert_without_a_router_is_shown_too(lonely: int) -> None:
         assert ">60 <" in tab.html("expert")
         tab.next_picture(lambda: tab.set("", "mute", nth=0))
         assert buttons(tab) == [("muted", "solo")]
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "told"),
-    [
-        ("width", 1e400, "shot: not the JSON of one (OverflowError"),
-        ("viewmat", [[1.0]], "shot: not the JSON of one"),
-    ],
-)
-def test_what_is_no_shot_is_refused(mixture: Mixture, key: str, value: object, told: str) -> None:
-    values = json.loads(Shot(mixture.rig.cameras[0], 0.5).to_json())
-    values["camera"][key] = value
-    with pytest.raises(ValueError, match=re.escape(told)):
-        Shot.from_json(json.dumps(values))
-
-
-def test_a_shot_survives_json(mixture: Mixture) -> None:
-    shot = Shot(start(mixture), 0.3, "gates", (True, False), "reroute", 0.5)
-    again = Shot.from_json(shot.to_json())
-    assert json.loads(again.to_json()) == json.loads(shot.to_json())
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    video, frames = cv2.VideoCapture(str(path)), []
-    while (got := video.read())[0]:
-        frames.append(got[1])
-    video.release()
-    return frames
 
 
 def _raise(*arguments: object, **options: object) -> None:

@@ -17,8 +17,6 @@ from moegs.compare import Pace
 from moegs.mixture import Mixture
 from moegs.shots import Comparison, Shot
 from moegs.variants import Variants
-from viewer.app import App
-from viewer.page import Page
 
 SIZE = (64, 48)
 pytestmark = pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection:UserWarning")
@@ -41,11 +39,8 @@ def variants(student: str) -> Variants:
 @pytest.fixture(scope="module")
 def port(variants: Variants, student: str) -> Iterator[int]:
     """Of a page that was started with --compare student.pt."""
-    page = Page("127.0.0.1", 0)
-    app = App(page, variants, student)
-    yield page.port
-    assert app.close()
-    page.close()
+    with viewing.served(variants, student) as port:
+        yield port
 
 
 @pytest.fixture
@@ -172,26 +167,19 @@ def test_a_forged_value_is_told_in_the_page_and_changes_nothing(tab: BrowserTab,
 def test_it_may_open_with_less_of_itself() -> None:
     variants = viewing.variants()
     variants.open("kept:0.45", "cpu")
-    page = Page("127.0.0.1", 0)
-    app = App(page, variants, "kept:0.45")
-    with BrowserTab(page.port, *SIZE) as tab:
+    with viewing.served(variants, "kept:0.45") as port, BrowserTab(port, *SIZE) as tab:
         tab.next_picture()
         assert list(tab.widgets[tab.widget("Compare with")]["options"][:3]) == ["nothing", "kept:0.45", "unpruned"]
         assert "<b>B</b> moegs, 45% kept" in tab.html("budget")
-    assert app.close()
-    page.close()
 
 
 def test_without_scores_the_panel_says_how_to_get_them() -> None:
-    page = Page("127.0.0.1", 0)
-    app = App(page, Variants(Checkpoint(viewing.mixture()), Path("made.pt")))
-    with BrowserTab(page.port, *SIZE) as tab:
+    bare = Variants(Checkpoint(viewing.mixture()), Path("made.pt"))
+    with viewing.served(bare) as port, BrowserTab(port, *SIZE) as tab:
         tab.next_picture()
         assert "moegs prune made.pt --data DIR --ratio 0 --out made-scored.pt" in tab.html("pruning")
         assert "Kept share" not in {props.get("label") for props in tab.widgets.values()}
         assert list(tab.widgets[tab.widget("Compare with")]["options"]) == ["nothing", "expert:poly", "expert:key"]
-    assert app.close()
-    page.close()
 
 
 def _raise(*arguments: object, **options: object) -> None:

@@ -1,15 +1,21 @@
 """The made mixture as the viewer's tests see it: with lenses whose principal point is not in the middle."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mixtures
 import torch
 
 from moegs.cameras import Camera
 from moegs.checkpoint import Checkpoint
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, MixtureRender
 from moegs.variants import Variants
+from viewer.app import App
+from viewer.page import Page
 
 
 def mixture(kinds: tuple[str, ...] = ("poly", "key")) -> Mixture:
@@ -26,6 +32,29 @@ def variants(made: Mixture | None = None) -> Variants:
     experts = zip(made.names, made.members, strict=True)
     scores = {name: torch.rand(len(expert), generator=generator) for name, expert in experts}
     return Variants(Checkpoint(made, importance={"contribution": scores}), Path("moegs.pt"))
+
+
+class Held:
+    """Renders of a mixture that begin and do not end until they may."""
+
+    def __init__(self, made: Mixture) -> None:
+        self._render = made.render
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any, **options: Any) -> MixtureRender:
+        self.begun.set()
+        assert self.go.wait(20)
+        return self._render(*arguments, **options)
+
+
+@contextmanager
+def served(shown: Variants, beside: str = "") -> Iterator[int]:
+    """The port of a page that shows `shown`, as if `moegs-view --compare` had been given `beside`."""
+    page = Page("127.0.0.1", 0)
+    app = App(page, shown, beside)
+    yield page.port
+    assert app.close()
+    page.close()
 
 
 def _off_centre(camera: Camera) -> Camera:

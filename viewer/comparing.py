@@ -73,7 +73,7 @@ COMPARE: tuple[Control, ...] = (
         lambda variants, state: [f"{gain}x" for gain in get_args(Gain)],
         lambda state: f"{state.comparison.gain}x",
         lambda state, text, now: _compared(state, gain=int(text.removesuffix("x"))),
-        "Amplifies the difference, whose colours reach to 0.2 at 1x",
+        compare.GAIN_HELP,
         _is("diff"),
     ),
     Switch(

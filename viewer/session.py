@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from dataclasses import replace
 
 import viser
@@ -10,6 +9,7 @@ import viser
 from moegs.cameras import Camera
 from moegs.shots import Shot
 from viewer import exports, frustums, markup
+from viewer.canvas import Canvas
 from viewer.controls import cameras
 from viewer.darkroom import Darkroom
 from viewer.exports import Video
@@ -24,14 +24,6 @@ from viewer.worker import Closed, Frame, Order, Worker
 
 QUIET = 0.12
 """Seconds without a change after which a tab counts as at rest."""
-ARRIVAL_TIMEOUT = 2.0
-"""Seconds to wait for the browser to say that a picture has come; a hidden tab never does."""
-JPEG_MOVING, JPEG_STILL = 70, 92
-"""Qualities of the pictures that are sent."""
-PNG_PIXELS = 1_000_000
-"""Up to so many, a resting picture with a legend is sent without loss, since its colours are numbers."""
-SETTLED = 0.3
-"""Seconds without a change of the canvas's size after which it has found its place beside the panel."""
 STATISTICS_INTERVAL = 0.25
 """Seconds between two updates of the line while something moves."""
 
@@ -41,13 +33,12 @@ class Session:
 
     def __init__(self, client: viser.ClientHandle, studio: Studio) -> None:
         self._client, self._studio = client, studio
+        self._canvas = Canvas(client, studio.clients)
         self._stage = Stage.of(studio.mixture.rig)
         self._lock = threading.RLock()
         self._version = 0
         self._touched = -1e9
-        self._arrivals: deque[float] = deque(maxlen=60)
         self._told = 0.0
-        self._settled = False
         self._failed = False
         self._renewals = self._ordered = 0
         self._state = ViewState.of(studio.mixture, studio.beside)
@@ -116,7 +107,7 @@ class Session:
         if number is None:
             self.change(lambda state, now: replace(state, flight=None))
             return
-        camera = self._studio.mixture.rig.cameras[number].fitted(*self._canvas())
+        camera = self._studio.mixture.rig.cameras[number].fitted(*self._canvas.size)
         pose = self._stage.pose(camera)
         with self._lock:
             self._pose = pose
@@ -132,13 +123,13 @@ class Session:
 
     def order(self) -> Order | None:
         """What this tab wants to see now."""
-        self._settle()
+        self._canvas.settle()
         now = time.monotonic()
         with self._lock:
             if self._state.playback.ended(now):
                 self.change(lambda state, now: replace(state, playback=state.playback.pause(now)))
             state, version, self._ordered = self._state, self._version, self._renewals
-            width, height = self._canvas()
+            width, height = self._canvas.size
             if self._pose is None or width < 1 or height < 1:
                 return None
             camera = self._camera(self._pane())
@@ -148,7 +139,7 @@ class Session:
 
     def show(self, frame: Frame) -> None:
         """Sends `frame` and what belongs to it, and waits until the browser has it."""
-        if self._gone():
+        if self._canvas.gone:
             raise Closed
         if self._ordered < self._renewals:  # drawn of a mixture that is no longer shown
             return
@@ -156,19 +147,13 @@ class Session:
         if (asked.width, asked.height) != self._pane():
             return  # it would be squeezed: the canvas has changed since, and a picture of its new size is next
         pixels = frame.drawing.burnt()
-        height, width = pixels.shape[:2]
         state = self._state
         with self._client.atomic():
             if state.picked is not None:
                 self._panel.show_reading(inspected(frame, self._studio.variants, state.picked))
                 pixels = marked(pixels, state.picked, self._studio.variants.tiles(frame.shot))
             coded = any(each.legend is not None for each in (frame.drawing, *frame.drawing.sides))
-            lossless = frame.sharp and coded and width * height <= PNG_PIXELS
-            self._client.scene.set_background_image(
-                pixels,
-                format="png" if lossless else "jpeg",
-                jpeg_quality=JPEG_STILL if frame.sharp else JPEG_MOVING,
-            )
+            self._canvas.put(pixels, frame.sharp, coded)
             with self._lock:  # a pause while this was drawn must not be followed by an older frame number
                 self._panel.show_time(self._state, state.timeline.frame(frame.shot.t))
             if self._failed:
@@ -176,15 +161,14 @@ class Session:
                 self._failed = False
             if self._tell_statistics(frame):
                 self._panel.show_cost(frame.shot)
-        self._await_arrival()
-        self._arrivals.append(time.monotonic())
+        self._canvas.arrived()
 
     def fail(self, error: Exception) -> None:
         """Shows in the page why there is no new picture; the last good one stays."""
         if self._ordered < self._renewals:  # what was ordered is no longer there to be drawn
             return
         self._failed = True
-        if not self._gone():
+        if not self._canvas.gone:
             self._panel.show_error(error)
 
     def photograph(self) -> None:
@@ -207,13 +191,9 @@ class Session:
         panel.show_note(self._studio.note)
         return panel
 
-    def _canvas(self) -> tuple[int, int]:
-        camera = self._client.camera
-        return camera.image_width, camera.image_height
-
     def _pane(self) -> tuple[int, int]:
         """Width and height of each picture on the canvas: side by side there are two."""
-        (width, height), (across, down) = self._canvas(), self._state.panes
+        (width, height), (across, down) = self._canvas.size, self._state.panes
         return width // across, height // down
 
     def _camera(self, size: tuple[int, int]) -> Camera:
@@ -221,12 +201,12 @@ class Session:
         if flight is not None:
             return self._studio.mixture.rig.cameras[flight.number].fitted(*size)
         assert self._pose is not None
-        return self._stage.camera(self._pose, *self._canvas()).fitted(*size)
+        return self._stage.camera(self._pose, *self._canvas.size).fitted(*size)
 
     def _export_shot(self) -> tuple[Shot, str]:
         """What is exported now, and the name of its file without suffix."""
         with self._lock:
-            state, canvas = self._state, self._canvas()
+            state, canvas = self._state, self._canvas.size
             cameras = self._studio.mixture.rig.cameras
             own = cameras[self._stage.start() if state.flight is None else state.flight.number]
             size = state.export.frame_size(own, canvas, state.panes)
@@ -270,32 +250,6 @@ class Session:
         if not frame.sharp and now - self._told < STATISTICS_INTERVAL:
             return False
         self._told = now
-        recent = [at for at in self._arrivals if now - at < 1.0]
-        rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 1 / max(frame.seconds, 1e-3)
+        rate = self._canvas.rate(now) or 1 / max(frame.seconds, 1e-3)
         self._panel.show_statistics(markup.statistics(frame, None if frame.sharp else rate))
         return True
-
-    def _settle(self) -> None:
-        """Waits, before the first picture, until the panel is there and the canvas has its place beside it."""
-        if self._settled:
-            return
-        self._await_arrival()
-        size, since = self._canvas(), time.monotonic()
-        while time.monotonic() - since < SETTLED:
-            time.sleep(SETTLED / 10)
-            if self._canvas() != size:
-                size, since = self._canvas(), time.monotonic()
-        self._settled = True
-
-    def _await_arrival(self) -> None:
-        """Waits until the browser has taken the picture: it answers a question that was sent after it."""
-        try:
-            self._client.local_storage.get_item("moegs", timeout=ARRIVAL_TIMEOUT)
-        except TimeoutError:
-            return  # a hidden tab, or a very slow link: the next picture may go
-        except RuntimeError:
-            if self._gone():
-                raise Closed from None
-
-    def _gone(self) -> bool:
-        return self._client.client_id not in self._studio.clients()

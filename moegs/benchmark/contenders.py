@@ -51,21 +51,16 @@ def contenders(mixture: Mixture, view: View, ways: Mapping[str, Frame]) -> Conte
     }
 
 
-def alone(mixture: Mixture, number: int) -> Mixture:
-    """Expert `number` of `mixture` without a router."""
-    return Mixture([mixture.names[number]], [mixture.members[number]], None, mixture.rig)
-
-
 def members(mixture: Mixture, view: View) -> dict[str, Frame]:
     """Each expert's own frame at a kept instant, exact; none for one alone, whose frame is the mixture's."""
     everyone = enumerate(mixture.names if mixture.router is not None else ())
-    return {name: frame(alone(mixture, number), view, OPTIONS["exact"]) for number, name in everyone}
+    return {name: frame(mixture.alone(number), view, OPTIONS["exact"]) for number, name in everyone}
 
 
 def _members(mixture: Mixture, view: View) -> Named:
     found: Named = {f"member:{name}": pixels_of(way) for name, way in members(mixture, view).items()}
     for number, name in enumerate(mixture.names if found else ()):
-        found[f"member-live:{name}"] = pixels_of(frame(alone(mixture, number), view, OPTIONS["culled"]))
+        found[f"member-live:{name}"] = pixels_of(frame(mixture.alone(number), view, OPTIONS["culled"]))
     return found
 
 
@@ -111,7 +106,7 @@ def _sleepers(mixture: Mixture, view: View) -> Named:
         if expert.at(view.t).rows is None:
             continue
         for culled, word in ((True, "culled"), (False, "unculled")):
-            found[f"{word}:{name}"] = _projected(alone(mixture, number), view, culled)
+            found[f"{word}:{name}"] = _projected(mixture.alone(number), view, culled)
     return found
 
 

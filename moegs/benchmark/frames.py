@@ -76,8 +76,7 @@ def frames(mixture: Mixture, view: View) -> dict[str, Frame]:
 
 def frame(mixture: Mixture, view: View, options: Options) -> Frame:
     """The frame of `mixture` with `options`, which keeps its own instants."""
-    members = deepcopy(mixture.members) if options.acceleration.compile else mixture.members
-    own = Mixture(mixture.names, members, mixture.router, mixture.rig)
+    own = (deepcopy(mixture) if options.acceleration.compile else mixture).twin()
     options.acceleration.apply(own)
     skip_below = view.skip_below if options.gated else 0.0
 
@@ -115,7 +114,7 @@ def culling(mixture: Mixture, culled: bool) -> Iterator[None]:
 
 def layers_at(mixture: Mixture, t: float, culled: bool) -> list[Layer]:
     """The layers of `mixture`, evaluated now."""
-    own = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)
+    own = mixture.twin()
     with torch.no_grad(), culling(mixture, culled):
         return own.layers(own.at(t), t)
 

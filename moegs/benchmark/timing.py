@@ -36,7 +36,6 @@ class Rounds:
             raise ValueError(f"rounds: got {self.count} after {self.warm_up}; give at least 2, and 0 or more before")
 
 
-@torch.no_grad()
 def in_turn(
     contenders: Contenders,
     rounds: Rounds,
@@ -44,25 +43,47 @@ def in_turn(
     on_round: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Timing]:
     """How long each of `contenders` takes without gradients; a GPU's work is waited for."""
-    on_gpu = device.type == "cuda"
-    wait = torch.cuda.synchronize if on_gpu else (lambda: None)
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    taken = clocked(contenders, rounds, device, on_round=on_round)
+    return {name: _timing(laps, device.type == "cuda") for name, laps in taken.items()}
+
+
+@dataclass(frozen=True)
+class Lap:
+    """How long something took once, milliseconds."""
+
+    passed: float
+    busy: float
+    """Of the CPU, by all threads."""
+
+
+@torch.no_grad()
+def clocked(
+    contenders: Contenders,
+    rounds: Rounds,
+    device: torch.device,
+    before_round: Callable[[int], object] = lambda number: None,
+    on_round: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, list[Lap]]:
+    """Each time that each of `contenders` took, in the rounds that count; `before_round` prepares one, unmeasured."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+    taken: dict[str, list[Lap]] = {name: [] for name in contenders}
     total = rounds.warm_up + rounds.count
-    for done in range(total):
+    for number in range(total):
+        before_round(number)
         for name, contender in contenders.items():
             wait()
             begun, spent = time.perf_counter(), time.process_time()
             contender()
             wait()
-            taken[name].append((1e3 * (time.perf_counter() - begun), 1e3 * (time.process_time() - spent)))
-        on_round(done + 1, total)
-    return {name: _timing(times[rounds.warm_up :], on_gpu) for name, times in taken.items()}
+            taken[name].append(Lap(1e3 * (time.perf_counter() - begun), 1e3 * (time.process_time() - spent)))
+        on_round(number + 1, total)
+    return {name: laps[rounds.warm_up :] for name, laps in taken.items()}
 
 
-def _timing(times: Sequence[tuple[float, float]], on_gpu: bool) -> Timing:
-    passed, spent = zip(*times, strict=True)
+def _timing(laps: Sequence[Lap], on_gpu: bool) -> Timing:
+    passed = [lap.passed for lap in laps]
     p95 = statistics.quantiles(passed, n=20, method="inclusive")[-1]
-    return Timing(statistics.median(passed), p95, None if on_gpu else statistics.median(spent))
+    return Timing(statistics.median(passed), p95, None if on_gpu else statistics.median(lap.busy for lap in laps))
 
 
 def device_name(device: torch.device) -> str:

@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from moegs import checkpoint, evaluation, reports, verification
 from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
 from moegs.cli.progress import progress
 from moegs.cli.shot_options import ShotOptions
 from moegs.mixture import Mixture
@@ -85,6 +85,7 @@ def bench(
     others = _others(options.against, mixture)
     photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
     rounds = Rounds(options.rounds, options.warm_up)
+    refuse_unwritable(json, markdown)
     with progress("rounds") as advance:
         found = measure(
             mixture, View(shot.camera, shot.t, shot.skip_below, acceleration), rounds, others, photo, advance

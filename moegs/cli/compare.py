@@ -33,8 +33,7 @@ class CompareOptions:
     """Of the divider: the share of the picture that is A's."""
     horizontal: FlagCreatePairsOff[bool] = False
     """The divider lies, and A is above B."""
-    gain: Gain = 1
-    """Amplifies the difference, whose colours reach to 0.2 with a gain of 1."""
+    gain: Annotated[Gain, arg(help=f"{comparing.GAIN_HELP}.")] = 1
     signed: FlagCreatePairsOff[bool] = False
     """Let the difference tell which of the two has more."""
     swap: FlagCreatePairsOff[bool] = False

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, evaluation, reports
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, refuse_existing, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -20,9 +19,6 @@ from moegs.system import device as device_called
 if TYPE_CHECKING:
     from moegs.data import DataConfig
     from moegs.training import TrainConfig
-
-FOLDER = ".run"
-"""What the name of the folder ends with that a distillation works in, beside the file that it makes."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def distill(
         json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
-    from moegs.training import students
+    from moegs.training import students, workplace
     from moegs.training.progress import show
 
     want_suffix(out, ".pt")
@@ -81,17 +77,16 @@ def distill(
         refuse_existing(place, force, path)
     teacher = checkpoint.load(path, device_called(device))
     settings, note = _settings(path, teacher, expert, options, data)
+    refuse_unwritable(out, twin, json)
     if note:
         print(note, file=sys.stderr)
-    work = out.with_suffix(FOLDER)
+    work = out.with_suffix(workplace.SUFFIX)
     with show() as on_event:
         made = students.distil(settings, path.absolute(), work, device, resume, on_event)
     for source, place in zip(made, (out, twin), strict=False):
         assert place is not None
         os.replace(source, place)
-    RunFolder(work).clear()
-    with suppress(OSError):  # not empty: something that is another's came in meanwhile
-        work.rmdir()
+    RunFolder(work).remove()
     facts = _facts(teacher, expert, [place for place in (out, twin) if place], settings.data)
     reports.tell(json, facts, lambda console: reports.print_distilled(console, facts))
 

@@ -1,16 +1,24 @@
 """moegs eval: a checkpoint's scores on its data set."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 
-from moegs import evaluation, reports, rivals
+from moegs import evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
 from moegs.cli.progress import progress
+from moegs.cli.shot_options import SkipBelow, VerifyGating, check_gating
 from moegs.lpips import Range as LpipsRange
+from moegs.mixture import Mixture
+from moegs.shots import Shot
 from moegs.system import Device
+
+if TYPE_CHECKING:
+    from moegs.data.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class EvalOptions:
     """Checkpoints, or folders of runs, with other routers over the same experts: scored side by side."""
     per_expert: bool = False
     """Also print where each expert is the best, what gate it gets, and what the router loses there."""
+    skip_below: SkipBelow = 0.0
+    verify_gating: VerifyGating = False
 
 
 def evaluate(
@@ -52,14 +62,34 @@ def evaluate(
     from moegs.data import load_scene
 
     refuse_existing(json, force, path)
-    protocol = evaluation.Protocol(options.split, options.every, options.lpips)
+    check_gating(options.verify_gating, options.skip_below)
+    protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
     settings = choices.of(data)
     mixture = load(path, device).mixture
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
+    refuse_unwritable(json)
     with progress("pictures") as advance:
         rows = evaluation.measure(mixture, scene, protocol, others, advance)
     scores = evaluation.summary(mixture, rows, protocol)
     own = None if mixture.router is None else mixture.router.config.kind
     facts = reports.score_facts(mixture, scores, rows)
-    reports.tell(json, facts, lambda console: reports.print_scores(console, scores, own, options.per_expert))
+    errors = None
+    if options.verify_gating:
+        with progress("pictures verified") as advance:
+            errors = verification.verify(mixture, _shots(mixture, scene, protocol), advance)
+    facts["gating"] = None if errors is None else asdict(errors)
+
+    def human(console: Console) -> None:
+        reports.print_scores(console, scores, own, options.per_expert)
+        if errors is not None:
+            console.print(errors.line(), highlight=False, soft_wrap=True)
+
+    reports.tell(json, facts, human)
+
+
+def _shots(mixture: Mixture, scene: "Scene", protocol: evaluation.Protocol) -> list[Shot]:
+    """The pictures of `mixture` that were scored."""
+    rig = mixture.rig
+    pairs = evaluation.chosen(rig, scene, protocol)
+    return [Shot(rig.cameras[camera], rig.timeline.t(frame), skip_below=protocol.skip_below) for camera, frame in pairs]

@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 from moegs import checkpoint, compact, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, load, refuse_existing, want_suffix
+from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
@@ -90,6 +90,7 @@ def export(
     if plys.ply is not None and plys.ply.exists():
         raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
     loaded = load(path, device)
+    refuse_unwritable(small.out, json)
     facts: dict[str, Any] = {}
     if plys.ply is not None:
         facts["ply"] = _write_plys(loaded.mixture, plys)

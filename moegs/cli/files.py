@@ -30,19 +30,24 @@ def refuse_existing(out: Path | None, force: bool, source: Path | None) -> None:
         raise ValueError(f"{out}: exists already; choose another name or add --force")
 
 
-def refuse_unwritable(out: Path) -> None:
-    """Raises ValueError where a file `out` could not be written, before there is anything to lose.
+def refuse_unwritable(*outs: Path | None) -> None:
+    """Raises ValueError where one of the files `outs` could not be written, before there is anything to lose.
 
-    Its folder is made where it is not there, as when it is written.
+    Its folder is made where it is not there, as when it is written. Standard output (-) and None are no files.
     """
-    if out.is_dir():
-        raise ValueError(f"{out}: is a folder; give a file")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out.resolve().parent):
-            pass
-    except OSError as error:
-        raise ValueError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from None
+    for out in outs:
+        if out is None or str(out) == "-":
+            continue
+        try:
+            if out.is_dir():
+                raise ValueError(f"{out}: is a folder; give a file")
+            if out.exists() and not out.is_file():  # a pipe or a device takes what it is given
+                continue
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=out.resolve().parent):
+                pass
+        except OSError as error:
+            raise ValueError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from None
 
 
 def want_suffix(out: Path, suffix: str) -> None:

@@ -1,7 +1,6 @@
 """moegs prune: a mixture without the Gaussians that matter least."""
 
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +12,10 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
 from moegs.pruning import Criterion, Scope
 from moegs.system import Device
+from moegs.system import device as device_called
 
 if TYPE_CHECKING:
     from moegs.training.pruning import Pruning
@@ -69,6 +69,7 @@ def prune(
     out: Path,
     options: OmitArgPrefixes[PruneOptions] = PruneOptions(),
     choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    resume: FlagCreatePairsOff[bool] = False,
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -76,38 +77,38 @@ def prune(
     """Write CKPT without the Gaussians that matter least into OUT: give --ratio, --threshold or --max-drop.
 
     Gaussians are weighed and fine-tuned on training cameras alone; the held-out ones, where there are any, are scored
-    before and after.
+    before and after. Meanwhile a folder named as OUT, but with .run in place of .pt, holds the state from which
+    --resume goes on.
 
     Args:
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
         out: The checkpoint to write; it must not exist unless --force.
+        resume: Go on with what an earlier, killed run of the same command left.
         device: Where to compute.
         json: Also write what was done as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
-    from moegs.data import load_scene
-    from moegs.training import pruning, recipes
+    from moegs.training import recipes, thinning, workplace
     from moegs.training.progress import show
+    from moegs.training.thinning import Thinning
 
-    settings, source = options.settings(), choices.of(data)
+    settings, source = options.settings(), choices.of(data.absolute())
     want_suffix(out, ".pt")
     refuse_existing(out, force, path)
     refuse_existing(json, force, path)
-    whole = load(path, device)
-    scene = load_scene(source, with_points=False)
-    pruning.check(whole.mixture, settings, scene)
-    refuse_unwritable(out)
-    training, note = recipes.router(path, whole) if settings.finetune else (None, "")
-    if note:
+    training, note = recipes.router(path, checkpoint.load(path))
+    refuse_unwritable(out, json)
+    if note and settings.finetune:
         print(note, file=sys.stderr)
-    with show() as on_event, tempfile.TemporaryDirectory() as folder:
-        thin = pruning.cut(whole, scene, settings, on_event, options.weigh_anew)
-        if training is not None:
-            plan = pruning.unbroken(settings.finetune, Path(folder))
-            thin = pruning.finetuned(thin, scene, settings, training, plan, on_event)
-        thin = pruning.remembering(pruning.scored(thin, whole, scene, on_event), path)
-    checkpoint.save(thin, out)
+    wanted = Thinning(
+        sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=options.weigh_anew
+    )
+    with show() as on_event, workplace.claimed(out.with_suffix(workplace.SUFFIX), wanted, resume) as folder:
+        course = thinning.alone(folder, settings.finetune)
+        thin = thinning.thinned(path, wanted, course, device_called(device), on_event)
+        checkpoint.save(thin, out)
+    folder.remove()
     facts = thin.provenance["pruned"] | {"bytes": {"before": path.stat().st_size, "after": out.stat().st_size}}
     reports.tell(json, facts, lambda console: _print(console, out, facts))
 
@@ -122,7 +123,8 @@ def decibels(text: str) -> float:
 
 def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
     settings = facts["settings"]
-    table = Table(title=f"{facts['share']:.1%} pruned by {settings['criterion']}")
+    done = f"{facts['share']:.1%} pruned" if facts["share"] else "nothing pruned, all weighed"
+    table = Table(title=f"{done} by {settings['criterion']}")
     for column in ("", "before", "after", "after / before"):
         table.add_column(column, justify="right" if column else "left")
     before, after = (facts["gaussians"][when] for when in ("before", "after"))

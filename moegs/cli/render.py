@@ -8,7 +8,8 @@ from moegs import verification
 from moegs.acceleration import Acceleration
 from moegs.cli import drawings
 from moegs.cli.files import CheckpointPath, load, refuse_existing
-from moegs.cli.shot_options import ShotOptions, VideoOptions
+from moegs.cli.progress import progress
+from moegs.cli.shot_options import ShotOptions, VerifyGating, VideoOptions, check_gating
 from moegs.shots import Shot
 from moegs.system import Device
 from moegs.variants import Variants
@@ -21,7 +22,7 @@ def render(
     out: Path,
     shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
     video: OmitArgPrefixes[VideoOptions] = VideoOptions(),
-    verify_gating: FlagCreatePairsOff[bool] = False,
+    verify_gating: VerifyGating = False,
     acceleration: OmitArgPrefixes[FlagCreatePairsOff[Acceleration]] = Acceleration(),
     device: Device = "auto",
     force: bool = False,
@@ -31,13 +32,11 @@ def render(
     Args:
         path: A trained mixture.
         out: The file to write; it must not exist unless --force.
-        verify_gating: With --skip-below, draw everything again without it and tell how far off the pictures are.
         device: Where to compute.
         force: Overwrite OUT.
     """
     refuse_existing(out, force, path)
-    if verify_gating and not shot.skip_below:
-        raise ValueError("--verify-gating: nothing is skipped; give --skip-below too, such as 0.02")
+    check_gating(verify_gating, shot.skip_below)
     variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)
     drawn: list[Shot] = []
@@ -48,4 +47,6 @@ def render(
 
     print(drawings.write(draw, variants.mixture.rig, wanted, out, video))
     if verify_gating:
-        print(verification.verify(variants.kept(wanted.kept).mixture, drawn).line())
+        with progress("pictures verified") as advance:
+            errors = verification.verify(variants.kept(wanted.kept).mixture, drawn, advance)
+        print(errors.line())

@@ -10,6 +10,24 @@ from moegs.mixture import Mixture
 from moegs.router import MuteRule
 from moegs.shots import Comparison, Shot
 
+SkipBelow = Annotated[
+    float,
+    arg(
+        help="Tile gating: leave an expert out in tiles where its gate is estimated below this, such as 0.02; 0 is "
+        "exact."
+    ),
+]
+VerifyGating = Annotated[
+    FlagCreatePairsOff[bool],
+    arg(help="With --skip-below, draw everything again without it and tell how far off the pictures are."),
+]
+
+
+def check_gating(verify: bool, skip_below: float) -> None:
+    """Raises ValueError where tile gating is to be verified and there is none."""
+    if verify and not skip_below:
+        raise ValueError("--verify-gating: nothing is skipped; give --skip-below too, such as 0.02")
+
 
 @dataclass(frozen=True)
 class ShotOptions:
@@ -30,8 +48,7 @@ class ShotOptions:
     """A muted expert's share is spread over the others, lost (keep), or given to the next best (reroute)."""
     temperature: float | None = None
     """Divides the router's logits; the router's own when left out."""
-    skip_below: float = 0.0
-    """Tile gating: leave an expert out in tiles where its gate is estimated below this, such as 0.02; 0 is exact."""
+    skip_below: SkipBelow = 0.0
     kept: float = 1.0
     """Keep this share of the Gaussians, such as 0.45: those that matter most by the checkpoint's stored scores."""
 

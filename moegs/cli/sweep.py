@@ -9,7 +9,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from moegs import reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
 from moegs.cli.progress import progress
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
@@ -74,8 +74,9 @@ def sweep(
     scene = load_scene(source, with_points=False)
     pairs = core.held_out(loaded.mixture, scene, options.every)
     pruning.check_criterion(loaded.mixture, options.criterion)
+    refuse_unwritable(json)
     scores = loaded.importance
-    if not pruning.holds(loaded, options.criterion):
+    if options.criterion not in loaded.criteria:
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
     by = scores[options.criterion]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -94,3 +95,23 @@ class Router(nn.Module, ABC):
     @abstractmethod
     def judge(self, seen: Seen) -> Verdict:
         """What it says of the experts from one camera at one time."""
+
+
+class UnwrittenRouter(Router):
+    """A router that writes nothing on Gaussians, and so fits any experts."""
+
+    def __init__(self, config: RouterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("feature_background", torch.empty(0), persistent=False)
+
+    @property
+    def rows(self) -> None:
+        return None
+
+    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
+        """There is nothing to leave."""
+
+    def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 0"]:
+        """No channels."""
+        return gaussians.means[:, :0]

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from moegs.gaussians import Gaussians
-from moegs.router.base import Router, RouterConfig, Seen, Verdict
+from moegs.router.base import RouterConfig, Seen, UnwrittenRouter, Verdict
 from moegs.router.network import PixelNetwork
 
 
@@ -26,7 +24,7 @@ class PixelConfig(RouterConfig):
         return PixelRouter(self)
 
 
-class PixelRouter(Router):
+class PixelRouter(UnwrittenRouter):
     """A network 10-6-3-1 without bias, shared by all experts, sees (red, green, blue, t, camera centre, unit ray).
 
     Its answer is the logit. The published text names these inputs; the layers are those of the volume-aware router.
@@ -36,21 +34,8 @@ class PixelRouter(Router):
     sees_features_alone: ClassVar[bool] = False
 
     def __init__(self, config: PixelConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.network = PixelNetwork(own=4)
-        self.register_buffer("feature_background", torch.empty(0), persistent=False)
-
-    @property
-    def rows(self) -> None:
-        return None
-
-    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
-        """Nothing is written on Gaussians."""
-
-    def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 0"]:
-        """No channels."""
-        return gaussians.means[:, :0]
 
     def judge(self, seen: Seen) -> Verdict:
         """Logits network(colour, t, camera centre, unit ray)."""

@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from moegs.gaussians import Gaussians
-from moegs.router.base import Router, RouterConfig, Seen, Verdict
+from moegs.router.base import RouterConfig, Seen, UnwrittenRouter, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,27 +22,11 @@ class UniformConfig(RouterConfig):
         return UniformRouter(self)
 
 
-class UniformRouter(Router):
+class UniformRouter(UnwrittenRouter):
     """Equal logits."""
 
     blends: ClassVar[bool] = True
     sees_features_alone: ClassVar[bool] = True
-
-    def __init__(self, config: UniformConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.register_buffer("feature_background", torch.empty(0), persistent=False)
-
-    @property
-    def rows(self) -> None:
-        return None
-
-    def keep(self, rows: Sequence[Int[Tensor, " _"]]) -> None:
-        """Nothing is written on Gaussians."""
-
-    def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 0"]:
-        """No channels."""
-        return gaussians.means[:, :0]
 
     def judge(self, seen: Seen) -> Verdict:
         """Logits 0."""

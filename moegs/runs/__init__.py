@@ -63,6 +63,11 @@ class RunFolder:
         """What the process that trains holds."""
         return self.path / ".lock"
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return any(any(file("x").parent.glob("*.pt")) for file in (self.expert, self.student, self.state))
+
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for whom holds the lock."""
         for folder in (self.path, *self._inner):
@@ -79,6 +84,13 @@ class RunFolder:
         for folder in self._inner:
             with suppress(OSError):  # not there, or not empty
                 folder.rmdir()
+
+    def remove(self) -> None:
+        """Removes it with all that training wrote in it; where it holds what is another's too, that stays, and so does
+        the folder."""
+        self.clear()
+        with suppress(OSError):  # not empty
+            self.path.rmdir()
 
     def others(self) -> list[str]:
         """What lies in a folder that belongs to no run, besides what a start that was killed left; by name."""

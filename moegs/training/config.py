@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -109,14 +110,14 @@ class TrainConfig:
             raise ValueError("prune.criterion: gate-gradient needs a volume-aware router; take contribution")
 
 
-def write(run: TrainConfig, path: Path) -> None:
+def write(run: Any, path: Path) -> None:
     """Writes the full config, defaults included, to `path`."""
     with replacing(path) as temporary:
         temporary.write_text(yaml.safe_dump(config.dump(run), sort_keys=False))
 
 
-def difference(ours: TrainConfig, path: Path) -> str | None:
-    """The first key in which the config at `path` is not ours, as "key: theirs there, ours here"; None when equal.
+def difference(ours: Any, path: Path) -> str | None:
+    """The first key in which the config at `path` is not `ours`, as "key: theirs there, ours here"; None when equal.
 
     Keys that decide nothing of what is learned (`FREE`) may differ. Raises ValueError when it is no YAML.
     """
@@ -132,8 +133,8 @@ def difference(ours: TrainConfig, path: Path) -> str | None:
     return None
 
 
-def claim(folder: RunFolder, settings: TrainConfig, resume: bool, whole: bool) -> None:
-    """Makes `folder` that of `settings`; `whole`: whether all that they ask for is done.
+def claim(folder: RunFolder, settings: Any, resume: bool, whole: bool) -> None:
+    """Makes `folder` that of `settings`, a config; `whole`: whether all that they ask for is done.
 
     Raises TrainingError where it belongs to others, or is used and not to be resumed.
     """

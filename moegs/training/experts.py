@@ -19,7 +19,7 @@ from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert, Rate
 from moegs.experts.recipe import Attention, Edit, Ground, Plain, Seen
 from moegs.gaussians import Gaussians
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, sole
 from moegs.rasterize import Layer, RenderResult, rasterize
 from moegs.schedules import Steps
 from moegs.ssim import ssim, ssim_map
@@ -270,7 +270,7 @@ class ExpertTrainee(Trainee):
         self.sampler.frames = self.recipe.frames
 
     def shown(self) -> Mixture:
-        return Mixture([self.name], [self.expert], None, self.scene.rig)
+        return sole(self.name, self.expert, self.scene.rig)
 
     @property
     def gaussians(self) -> int:

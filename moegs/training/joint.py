@@ -1,8 +1,6 @@
 """Experts and router together: the picture of the mixture learns to be the photo, and all parameters move a little."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from moegs.data.scene import Scene
 from moegs.experts.base import Rate
@@ -10,19 +8,20 @@ from moegs.losses import photometric
 from moegs.mixture import Mixture, blend
 from moegs.rasterize import rasterize
 from moegs.router import Seen, gates
-from moegs.training.loop import Attempt, Trainee, make_optimizer
+from moegs.training.fixed_rows import MixtureTrainee
+from moegs.training.loop import Attempt, make_optimizer
 from moegs.training.routing import RouterTraining
 
 
-class JointTrainee(Trainee):
-    """A whole mixture whose rows stay what they are; no schedule of its experts goes on, and no regulariser."""
+class JointTrainee(MixtureTrainee):
+    """Experts and router at once; no schedule of its experts goes on, and no regulariser."""
 
     def __init__(self, name: str, config: RouterTraining, factor: float, mixture: Mixture, scene: Scene) -> None:
         """`config`: of the router. The experts' rates are where they ended, times `factor`, and fall as the config's
         `decay` says, within its `steps`: rewound, so that there is something to fall from (Renda et al. 2020).
         """
-        self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
-        self.extent = scene.rig.extent
+        super().__init__(name, mixture, scene)
+        self.config = config
         self.module = mixture.requires_grad_(True)
         self.rates = _rates(config, factor, mixture)
         self.optimizer = make_optimizer(self.module, self.rates, "adam")  # radam is still warming up after 1000 steps
@@ -40,24 +39,8 @@ class JointTrainee(Trainee):
         photo = self.scene.photo(camera, frame, mixture.device)
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
 
-    def after_backward(self) -> None:
-        pass
-
-    def after_step(self, step: int) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"mixture": self.module.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.module.load_state_dict(state["mixture"])
-
     def shown(self) -> Mixture:
-        return Mixture(self.mixture.names, self.mixture.members, self.mixture.router, self.mixture.rig)
-
-    @property
-    def gaussians(self) -> int:
-        return sum(len(expert) for expert in self.mixture.members)
+        return self.mixture.twin()
 
 
 def _rates(config: RouterTraining, factor: float, mixture: Mixture) -> list[Rate]:

@@ -26,6 +26,7 @@ from moegs.training.recipes import stored
 from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
 from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import Snapshots
+from moegs.training.thinning import Course, Thinning, sha256, thinned
 
 
 def is_finished(path: Path) -> bool:
@@ -176,19 +177,13 @@ class PruneJob(Job):
     def __call__(self, on_event: OnEvent) -> None:
         settings, device = self.settings.prune, device_called(self.device)
         assert settings is not None, "the config asks for no pruning"
-        scene = load_scene(self.settings.data, with_points=False)
-        whole = checkpoint.load(self.folder.mixture, device)
-        plan, start = self.plan(self.name, settings.finetune, self.settings.seed), self.folder.state(pruning.CUT)
-        if not start.exists():  # a killed fine-tuning goes on with the very rows it began with
-            checkpoint.save(pruning.cut(whole, scene, settings, on_event), start)
-        thin = checkpoint.load(start, device)
-        if settings.finetune:
-            thin = pruning.finetuned(thin, scene, settings, self.settings.router, plan, on_event)
-        thin = pruning.scored(thin, whole, scene, on_event)
-        checkpoint.save(pruning.remembering(thin, self.folder.mixture), self.path)
+        whole = self.folder.mixture
+        wanted = Thinning(sha256=sha256(whole), data=self.settings.data, prune=settings, router=self.settings.router)
+        plan = self.plan(self.name, settings.finetune, self.settings.seed)
+        course = Course(self.folder.state(pruning.CUT), plan)
+        checkpoint.save(thinned(whole, wanted, course, device, on_event), self.path)
         on_event(Saved(self.name, self.path))
-        plan.clear()
-        start.unlink()
+        course.clear()
 
 
 def prepare(settings: TrainConfig, on_event: OnEvent) -> None:

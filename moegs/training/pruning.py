@@ -1,9 +1,7 @@
 """A mixture without the Gaussians that matter least: how many go, and how it learns to do without them."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,6 @@ from moegs.training.joint import JointTrainee
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
-from moegs.training.snapshots import Snapshots
 
 NAME = "pruned"
 """Of the phase, in events and files."""
@@ -123,7 +120,7 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     """
     mixture = whole.mixture
     check(mixture, settings, scene)
-    scores, stored = dict(whole.importance), not fresh and holds(whole, settings.criterion)
+    scores, stored = dict(whole.importance), not fresh and settings.criterion in whole.criteria
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
     masks, found = chosen(mixture, scores[settings.criterion], scene, settings, on_event)
@@ -163,15 +160,10 @@ def finetuned(
     draws = Shuffled(scene.pairs(mixture.rig.train), expect=scene.expect)
     seconds = run(trainee, draws, plan, on_event)
     facts = thin.provenance["pruned"] | {"seconds": seconds}
-    learned = Mixture(mixture.names, mixture.members, mixture.router, mixture.rig)  # with instants of its own
+    learned = mixture.twin()
     kept = {} if settings.finetune_experts else thin.importance
     origin = {**thin.provenance, "pruned": facts}
     return replace(thin, mixture=learned.requires_grad_(False), provenance=origin, importance=kept)
-
-
-def unbroken(steps: int, folder: Path) -> Plan:
-    """A plan of `steps` that leaves nothing to go on from but at its end, in `folder`."""
-    return Plan(steps, 0, folder / "state.pt", steps, Snapshots(folder / "live.pt", seconds=0.0))
 
 
 def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent) -> Checkpoint:
@@ -186,13 +178,6 @@ def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent)
     psnrs = {"before": before["mixture"]["psnr"], "after": found.mixture.psnr}
     facts = thin.provenance["pruned"] | {"test_psnr": psnrs}
     return replace(thin, scores=asdict(found), provenance={**thin.provenance, "pruned": facts})
-
-
-def remembering(thin: Checkpoint, path: Path) -> Checkpoint:
-    """`thin`, which also says that it comes from the file `path`."""
-    with path.open("rb") as file:
-        origin = {"from": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    return replace(thin, provenance={**thin.provenance, "pruned": origin | thin.provenance["pruned"]})
 
 
 def chosen(
@@ -257,11 +242,6 @@ def mean_psnr(
         total += float(metrics.psnr(picture, scene.photo(camera, frame, mixture.device)))
         on_picture(done, len(pairs))
     return total / len(pairs)
-
-
-def holds(loaded: Checkpoint, criterion: Criterion) -> bool:
-    """Whether it holds the scores of all its Gaussians by `criterion`."""
-    return set(loaded.importance.get(criterion, {})) == set(loaded.mixture.names)
 
 
 def telling(what: str, on_event: OnEvent) -> Callable[[int, int], None]:

@@ -1,9 +1,9 @@
 """The router over frozen experts: the picture of the mixture learns to be the photo, and only weights move."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -15,7 +15,8 @@ from moegs.losses import photometric
 from moegs.mixture import Mixture
 from moegs.router import AnyRouterConfig, Router, VolumeAwareConfig
 from moegs.schedules import Steps
-from moegs.training.loop import Attempt, Trainee, make_optimizer
+from moegs.training.fixed_rows import MixtureTrainee
+from moegs.training.loop import Attempt, make_optimizer
 from moegs.training.pictures import GB, KeptPictures, PictureCache, expert_pictures
 
 
@@ -118,7 +119,7 @@ class RouterTraining:
         return [rate for rate in rates if any(name.startswith(rate.parameters) for name in names)]
 
 
-class RouterTrainee(Trainee):
+class RouterTrainee(MixtureTrainee):
     """A router that learns which expert to trust."""
 
     def __init__(
@@ -131,9 +132,9 @@ class RouterTrainee(Trainee):
     ) -> None:
         """`pictures`: where the experts' pictures are kept; routers over the same experts may share it."""
         assert mixture.router is not None, "one expert alone needs no router"
-        self.name, self.config, self.mixture, self.scene = name, config, mixture, scene
+        super().__init__(name, mixture, scene)
+        self.config = config
         self.pictures = KeptPictures(config.pictures) if pictures is None else pictures
-        self.extent = scene.rig.extent
         mixture.experts.requires_grad_(False)
         mixture.instants.limit = int(config.instants_gb * GB)
         self.router = self.module = mixture.router.requires_grad_(True)
@@ -150,24 +151,8 @@ class RouterTrainee(Trainee):
         photo = self.scene.photo(camera, frame, mixture.device)
         return Attempt(photometric(picture, photo, self.config.ssim_weight), picture, photo)
 
-    def after_backward(self) -> None:
-        pass
-
-    def after_step(self, step: int) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"router": self.module.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.module.load_state_dict(state["router"])
-
     def shown(self) -> Mixture:
         return self.mixture
-
-    @property
-    def gaussians(self) -> int:
-        return sum(len(expert) for expert in self.mixture.members)
 
 
 @torch.no_grad()

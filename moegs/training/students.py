@@ -10,18 +10,19 @@ import torch
 from moegs import checkpoint, config, evaluation
 from moegs.data import load_scene
 from moegs.data.scene import Scene
-from moegs.mixture import Mixture
-from moegs.runs import RunFolder, lock
+from moegs.mixture import Mixture, sole
+from moegs.runs import RunFolder
 from moegs.schedules import scaled
 from moegs.system import Device
 from moegs.system import device as device_called
-from moegs.training.config import TrainConfig, claim
+from moegs.training.config import TrainConfig
 from moegs.training.distill import Distilled, DistillTraining, Teacher
 from moegs.training.experts import ExpertTrainee, ExpertTraining, Learned
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.objectives import Objective
 from moegs.training.phases import Job, finish, provenance
 from moegs.training.unseen import WithUnseen, between, widened
+from moegs.training.workplace import claimed
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class DistillJob(Job):
             trainee.sampler = _with_unseen(trainee, seen, len(scene.rig.cameras))
         seconds = run(trainee, trainee.sampler, plan, on_event)
         trainee.expert.begin_step(recipe.steps if learned is None else learned.expert.step)
-        alone = Mixture([recipe.name], [trainee.expert], None, scene.rig).requires_grad_(False)
+        alone = sole(recipe.name, trainee.expert, scene.rig).requires_grad_(False)
         origin = provenance(self.settings, recipe, seconds) | self._origin(twin=lessons is None)
         finish(phase, alone, scene, path, origin, on_event)
         return plan
@@ -121,23 +122,10 @@ def distil(
     Raises ValueError in one line as `train` does, where `work` holds what is another's, and where the mixture cannot
     teach it; a start that fails leaves `work` as it was.
     """
-    folder, made = RunFolder(work), not work.exists()
-    if others := folder.others():
-        raise ValueError(f"{work}: is no run's folder, and holds {others[0]}; move it, or choose another name")
-    fresh = not folder.config.exists()
-    job = DistillJob(settings, folder, device, 0, mixture)
-    with lock.hold(folder.lock):
-        claim(folder, settings, resume, whole=job.path.exists())
-        folder.sweep()
-        try:
-            if not job.path.exists():
-                job(on_event)
-        except BaseException:
-            if fresh and not any(place.parent.exists() for place in (job.path, folder.state("x"))):
-                folder.clear()
-                if made:
-                    work.rmdir()
-            raise
+    job = DistillJob(settings, RunFolder(work), device, 0, mixture)
+    with claimed(work, settings, resume, job.path):
+        if not job.path.exists():
+            job(on_event)
     return [job.path, *([job.twin_path] if settings.distill[0].twin else [])]
 
 

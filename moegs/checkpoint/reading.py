@@ -1,76 +1,25 @@
-"""One file per mixture: named tensors and plain values, read without ever running code."""
+"""From a file to its mixture; nothing in the file is executed, and what does not fit is refused by its name."""
 
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from moegs import config
 from moegs.cameras import Camera
+from moegs.checkpoint.checks import check_camera, check_plain, check_rows, check_tensors
+from moegs.checkpoint.contents import FORMAT, VERSION, Checkpoint, CheckpointError, Importance
 from moegs.data.scene import Rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
-from moegs.files import save_tensors
 from moegs.mixture import Mixture
-from moegs.quantisation import Packing, Scheme, packed, unpacked
+from moegs.quantisation import unpacked
 from moegs.router import AnyRouterConfig, Router
 from moegs.timeline import Timeline
-
-FORMAT = "moegs"
-VERSION = 3
-"""The newest that is read: in it tensors may be quantised. What is not compact is written as 2, for older ones."""
-RIGID = 1e-3
-"""How far a camera's axes may be from unit length and right angles: far more than float32 makes of a rotation."""
-
-Importance = dict[str, dict[str, Float[Tensor, " _"]]]
-"""Of each criterion, for each expert's name: one number for each row of its concatenated groups, 0 or more."""
-
-
-class CheckpointError(ValueError):
-    """A file that is no checkpoint of ours, or not a whole one, told in one line."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A mixture and what is known about it."""
-
-    mixture: Mixture
-    scores: dict[str, Any] = field(default_factory=dict)
-    """What `evaluation` found on the held-out cameras."""
-    provenance: dict[str, Any] = field(default_factory=dict)
-    """Where it comes from: version, command, data, seconds of training."""
-    importance: Importance = field(default_factory=dict)
-    """How much each Gaussian matters to the mixture, by each criterion of `pruning` that was asked for."""
-
-
-def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> None:
-    """Writes `checkpoint` to `path`, whole or not at all; with `packing` in fewer bits, importance in half as many."""
-    mixture = checkpoint.mixture
-    schemes, digits = (Packing(), "full") if packing is None else (packing, "bfloat")
-    contents = {
-        "format": FORMAT,
-        "version": 2 if packing is None else VERSION,
-        "experts": [
-            _pack_expert(name, expert, schemes.experts.get(name, {}))
-            for name, expert in zip(mixture.names, mixture.members, strict=True)
-        ],
-        "router": mixture.router
-        and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router, schemes.router)},
-        "scene": _pack_rig(mixture.rig),
-        "scores": checkpoint.scores,
-        "importance": {
-            criterion: {name: _stored(values, digits) for name, values in found.items()}
-            for criterion, found in checkpoint.importance.items()
-        },
-        "provenance": checkpoint.provenance,
-    }
-    save_tensors(contents, path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -91,11 +40,11 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         if contents["router"] is not None:
             router = _unpack_router(contents["router"], contents["version"], f"{path}: router")
             if router.rows is not None:
-                _check_rows(path, names, experts, router.rows)
+                check_rows(path, names, experts, router.rows)
         mixture = Mixture(names, experts, router, rig)
         rest = {key: dict(contents[key]) for key in ("scores", "provenance")}
         for key, value in rest.items():
-            _check_plain(value, f"{path}: {key}")
+            check_plain(value, f"{path}: {key}")
         importance = _unpack_importance(contents["importance"], mixture, f"{path}: importance")
     except CheckpointError:
         raise
@@ -146,16 +95,6 @@ def _read(path: Path) -> dict[str, Any]:
     return contents
 
 
-def _pack_expert(name: str, expert: Expert, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
-    return {
-        "kind": expert.config.kind,
-        "name": name,
-        "config": config.dump(expert.config),
-        "step": expert.step,
-        "tensors": _tensors(expert, schemes),
-    }
-
-
 def _unpack_expert(entry: Mapping[str, Any], where: str) -> Expert:
     settings = config.build(AnyExpertConfig, entry["config"], where)
     expert = settings.empty(entry["tensors"])
@@ -180,41 +119,9 @@ def _unpack_router(entry: Mapping[str, Any], version: int, where: str) -> Router
     return router
 
 
-def _tensors(module: nn.Module, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
-    return {name: _stored(tensor, schemes.get(name, "full")) for name, tensor in module.state_dict().items()}
-
-
-def _stored(tensor: Tensor, scheme: Scheme) -> Any:
-    return packed(tensor.detach().cpu().contiguous(), scheme)
-
-
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    _check(tensors, module.state_dict(), where)
+    check_tensors(tensors, module.state_dict(), where)
     module.load_state_dict(dict(tensors))
-
-
-def _check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
-    for name in wanted:
-        if name not in tensors:
-            raise CheckpointError(f"{where}: tensor '{name}' is missing")
-    for name, tensor in tensors.items():
-        if name not in wanted:
-            raise CheckpointError(f"{where}: unknown tensor '{name}'")
-        if not isinstance(tensor, Tensor) or tensor.shape != wanted[name].shape:
-            got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise CheckpointError(f"{where}: tensor '{name}' is {got}, expected {tuple(wanted[name].shape)}")
-        if tensor.dtype != wanted[name].dtype:
-            raise CheckpointError(f"{where}: tensor '{name}' is {tensor.dtype}, expected {wanted[name].dtype}")
-        if not bool(tensor.isfinite().all()):
-            raise CheckpointError(f"{where}: tensor '{name}' holds NaN or infinity")
-
-
-def _check_rows(path: Path, names: list[str], experts: list[Expert], rows: list[int]) -> None:
-    if len(rows) != len(experts):
-        raise CheckpointError(f"{path}: router for {len(rows)} experts, but {len(experts)} are in the file")
-    for name, expert, count in zip(names, experts, rows, strict=True):
-        if len(expert) != count:
-            raise CheckpointError(f"{path}: router weighs {count} Gaussians of '{name}', which has {len(expert)}")
 
 
 def _unpack_importance(stored: Mapping[str, Any], mixture: Mixture, where: str) -> Importance:
@@ -233,50 +140,9 @@ def _unpack_importance(stored: Mapping[str, Any], mixture: Mixture, where: str) 
             place = f"{where}: '{criterion}' of '{name}'"
             if name not in counts:
                 raise CheckpointError(f"{place}: there is no such expert; there are {', '.join(counts)}")
-            _check({"numbers": numbers}, {"numbers": torch.empty(counts[name])}, place)
+            check_tensors({"numbers": numbers}, {"numbers": torch.empty(counts[name])}, place)
         found[criterion] = dict(values)
     return found
-
-
-def _check_plain(value: Any, where: str) -> None:
-    """Whether `value` is what JSON can say: mappings by text, lists, text, numbers, yes, no and nothing."""
-    if isinstance(value, dict):
-        for key, entry in value.items():
-            if not isinstance(key, str):
-                raise CheckpointError(f"{where}: the key {key!r} is {type(key).__name__}, expected text")
-            _check_plain(entry, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for number, entry in enumerate(value):
-            _check_plain(entry, f"{where}[{number}]")
-    elif not isinstance(value, str | int | float | None):
-        raise CheckpointError(f"{where}: is {type(value).__name__}, expected text, a number or nothing")
-
-
-def _check_camera(viewmat: Tensor, K: Tensor, where: str) -> None:
-    rotation, last = viewmat[:3, :3].double(), viewmat[3].tolist()
-    straight = torch.allclose(rotation @ rotation.T, torch.eye(3).double(), atol=RIGID)
-    if not straight or rotation.det() < 0 or last != [0, 0, 0, 1]:
-        raise CheckpointError(f"{where}: the world-to-camera matrix is not rigid: no rotation and translation")
-    if not (K[0, 0] > 0 and K[1, 1] > 0 and K[2].tolist() == [0, 0, 1]):
-        raise CheckpointError(
-            f"{where}: K has focal lengths {K[0, 0]:g} and {K[1, 1]:g}, or a last row other than 0 0 1"
-        )
-
-
-def _pack_rig(rig: Rig) -> dict[str, Any]:
-    return {
-        "cameras": {
-            "viewmats": torch.stack([camera.viewmat for camera in rig.cameras]).cpu(),
-            "Ks": torch.stack([camera.K for camera in rig.cameras]).cpu(),
-            "sizes": [[camera.width, camera.height] for camera in rig.cameras],
-            "names": list(rig.names),
-        },
-        "splits": {"train": list(rig.train), "test": list(rig.test)},
-        "timeline": config.dump(rig.timeline),
-        "up": rig.up.cpu(),
-        "bounds": rig.bounds.cpu(),
-        "background": rig.background.cpu(),
-    }
 
 
 def _unpack_rig(scene: Mapping[str, Any], where: str) -> Rig:
@@ -284,9 +150,9 @@ def _unpack_rig(scene: Mapping[str, Any], where: str) -> Rig:
     count = len(cameras["names"])
     shapes = {"viewmats": (count, 4, 4), "Ks": (count, 3, 3), "up": (3,), "bounds": (2, 3), "background": (3,)}
     stored = {name: value for name, value in {**scene, **cameras}.items() if isinstance(value, Tensor)}
-    _check(stored, {name: torch.empty(shape) for name, shape in shapes.items()}, where)
+    check_tensors(stored, {name: torch.empty(shape) for name, shape in shapes.items()}, where)
     for name, viewmat, K in zip(cameras["names"], cameras["viewmats"], cameras["Ks"], strict=True):
-        _check_camera(viewmat, K, f"{where}: camera '{name}'")
+        check_camera(viewmat, K, f"{where}: camera '{name}'")
     views = zip(cameras["viewmats"], cameras["Ks"], cameras["sizes"], strict=True)
     return Rig(
         cameras=tuple(Camera(viewmat, K, int(width), int(height)) for viewmat, K, (width, height) in views),

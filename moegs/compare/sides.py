@@ -1,0 +1,102 @@
+"""One of the two that are compared: a mixture, what it is called, and what its pictures cost."""
+
+import statistics
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from moegs import views
+from moegs.legends import Legend
+from moegs.mixture import Mixture
+from moegs.shots import Shot
+from moegs.views import Drawing
+
+RECENT = 9
+"""Of how many pictures a side's time is the median."""
+
+
+class Pace:
+    """How long the last pictures of one size took."""
+
+    def __init__(self) -> None:
+        self.size = (0, 0)
+        """Width and height of those pictures, pixels."""
+        self._seconds: deque[float] = deque(maxlen=RECENT)
+
+    def took(self, seconds: float, size: tuple[int, int]) -> None:
+        """Learns of one picture; those of another size are forgotten."""
+        if size != self.size:
+            self.size, self._seconds = size, deque(maxlen=RECENT)
+        self._seconds.append(seconds)
+
+    def clear(self) -> None:
+        """Forgets all pictures."""
+        self.size, self._seconds = (0, 0), deque(maxlen=RECENT)
+
+    @property
+    def seconds(self) -> float | None:
+        """The median; None where there was no picture."""
+        return statistics.median(self._seconds) if self._seconds else None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one side of a comparison costs."""
+
+    name: str
+    gaussians: int
+    megabytes: float
+    """Of its parameters in memory."""
+    seconds: float | None
+    """From the camera to 8-bit pixels at the size it is drawn in, legends aside; None before its first picture."""
+
+    def plate(self, letter: str) -> Legend:
+        """What is burnt into the picture, under the side's `letter`."""
+        return Legend(f"{letter}  {self.name}", notes=tuple(filter(None, (self.size, self.speed))))
+
+    @property
+    def size(self) -> str:
+        return f"{self.gaussians:,} Gaussians, {self.megabytes:.1f} MB"
+
+    @property
+    def speed(self) -> str:
+        """Empty before the first picture."""
+        if self.seconds is None:
+            return ""
+        milliseconds, fps = 1000 * self.seconds, 1 / self.seconds
+        return f"{milliseconds:.{_decimals(milliseconds)}f} ms, {fps:.{_decimals(fps)}f} fps"
+
+
+class Side:
+    """One of the two: a mixture and what it is called. It remembers its last picture: a divider moves over it."""
+
+    def __init__(self, name: str, mixture: Mixture) -> None:
+        self.name, self.mixture = name, mixture
+        self.pace = Pace()
+        self._last: tuple[str, Drawing] | None = None
+
+    def draw(self, shot: Shot) -> Drawing:
+        """Its picture alone, the remembered one where that is of the same shot; how long it took is remembered too."""
+        asked = shot.to_json()
+        if self._last is not None and self._last[0] == asked:
+            return replace(self._last[1], fresh=False)
+        self._last = None  # a render is large
+        begun = time.perf_counter()
+        drawing = views.draw(self.mixture, shot)
+        self.pace.took(time.perf_counter() - begun, (shot.camera.width, shot.camera.height))
+        self._last = asked, drawing
+        return drawing
+
+    def forget(self) -> None:
+        """Draws anew next time."""
+        self._last = None
+
+    @property
+    def budget(self) -> Budget:
+        gaussians = sum(len(expert) for expert in self.mixture.members)
+        megabytes = sum(parameter.nbytes for parameter in self.mixture.parameters()) / 1e6
+        return Budget(self.name, gaussians, megabytes, self.pace.seconds)
+
+
+def _decimals(number: float) -> int:
+    return 0 if number >= 10 else 1

@@ -1,0 +1,158 @@
+"""Files that a verb is given to write: never lost, whole or not there, and what cannot be written found beforehand."""
+
+import errno
+import json
+from pathlib import Path
+
+import filmed
+import pytest
+from command_line import run
+from mixtures import mixture
+from PIL import Image
+
+from moegs import benchmark, compact, evaluation, pruning
+from moegs.training import students
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in `data`, the mixture on its cameras in `made.pt`."""
+    return filmed.write(tmp_path_factory.mktemp("files"), mixture(("poly", "key"))).parent
+
+
+@pytest.fixture
+def file(folder: Path) -> Path:
+    return folder / "made.pt"
+
+
+WORK = {
+    "eval": ((evaluation, "measure"), ("--data", "data")),
+    "prune": ((pruning, "importance"), ("--data", "data", "--ratio", "0.5", "--finetune", "2", "--out", "x.pt")),
+    "sweep": ((pruning, "importance"), ("--data", "data")),
+    "distill": ((students, "distil"), ("--data", "data", "--expert", "poly", "--out", "x.pt")),
+    "bench": ((benchmark, "measure"), ()),
+    "export": ((compact, "compacted"), ("--compact", "--out", "x.pt")),
+}
+"""What takes long in each verb, and how the verb is called."""
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, verb: str, folder: Path, *wrong: object) -> int:
+    """The exit code of `verb` in `folder`, whose work fails the test where it is begun."""
+    (module, work), options = WORK[verb]
+    monkeypatch.setattr(module, work, lambda *_, **__: pytest.fail("the work has begun"))
+    monkeypatch.chdir(folder)
+    return run(monkeypatch, verb, "made.pt", *options, *wrong)
+
+
+@pytest.mark.parametrize(
+    ("place", "told"), [("folder.json", "folder.json: is a folder; give a file"), ("file/x.json", "x.json: cannot be")]
+)
+@pytest.mark.parametrize("verb", WORK)
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    folder: Path,
+    verb: str,
+    place: str,
+    told: str,
+) -> None:
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    before = {path.name for path in folder.iterdir()}
+    for flag in ("--json", *(["--markdown"] if verb == "bench" else [])):
+        assert refused(monkeypatch, verb, folder, flag, tmp_path / place) == 1
+        message = capsys.readouterr().err
+        assert told in message
+        assert message.count("\n") == 1
+    assert {path.name for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("place", ["-", "/dev/null", "made/x.json"])
+def test_standard_output_devices_and_folders_to_come_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, place: str
+) -> None:
+    where = tmp_path / place if place.startswith("made") else place
+    with pytest.raises(pytest.fail.Exception, match="the work has begun"):
+        refused(monkeypatch, "eval", folder, "--json", where)
+
+
+def test_a_student_that_cannot_be_written_is_refused_before_it_learns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    (tmp_path / "y-twin.pt").mkdir()
+    assert refused(monkeypatch, "distill", folder, "--twin", "--out", tmp_path / "y.pt") == 1
+    assert "y-twin.pt: is a folder; give a file" in capsys.readouterr().err
+
+
+def test_a_folder_is_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    folder = tmp_path / "x.png"
+    folder.mkdir()
+    assert run(monkeypatch, "render", file, "--out", folder, "--force") == 1
+    assert capsys.readouterr().err == f"moegs: {folder}: is a folder; give a file\n"
+
+
+def test_json_overwrites_nothing_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    mine, before = tmp_path / "mine.json", file.read_bytes()
+    mine.write_text("mine")
+    assert run(monkeypatch, "info", file, "--json", mine) == 1
+    assert mine.read_text() == "mine"
+    for each in (file, tmp_path / "link.pt"):
+        if each != file:
+            each.symlink_to(file)
+        assert run(monkeypatch, "info", file, "--json", each, "--force") == 1
+        assert "is the file that is read; choose another name" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert run(monkeypatch, "info", file, "--json", mine, "--force") == 0
+    assert json.loads(mine.read_text())["frames"] == 4
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [("a" * 300 + ".png", "File name too long"), ("x\ny.png", None), ("/proc/x.png", "cannot be written")],
+)
+def test_a_place_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: Path,
+    out: str,
+    reason: str | None,
+) -> None:
+    place = tmp_path / out
+    if reason is None:
+        place.mkdir()
+    assert run(monkeypatch, "render", file, "--out", place) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert (reason or "is a folder; give a file") in told
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    def fail(picture: Image.Image, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert run(monkeypatch, "render", file, "--out", tmp_path / "x.png") == 1
+    assert capsys.readouterr().err == (
+        f"moegs: {tmp_path / 'x.png'}: cannot be written (No space left on device); choose another place, or make room "
+        "there\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "x.png"
+    out.write_text("mine")
+    assert run(monkeypatch, "render", file, "--out", out) == 1
+    assert out.read_text() == "mine"
+    assert run(monkeypatch, "render", file, "--out", out, "--force") == 0
+    with Image.open(out) as picture:
+        assert picture.size == (48, 32)

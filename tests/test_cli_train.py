@@ -1,0 +1,47 @@
+"""moegs train as a user meets it: several runs, each in its place."""
+
+from pathlib import Path
+
+import pytest
+import recordings
+import yaml
+from command_line import run
+
+from moegs import checkpoint
+
+
+def test_train_scales_and_places_each_of_several_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = recordings.write_folders(tmp_path / "tiny")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"data: {{path: tiny}}\nexperts: [{{name: {name}, steps: 20, expert: {{kind: polynomial, sh_degree: 0}}}}]"
+        )
+    configs, out = [tmp_path / "one.yaml", tmp_path / "two.yaml"], tmp_path / "runs"
+    options = ("--out", out, "--budget", "0.25", "--set", "snapshot_seconds=0", "--device", "cpu")
+    assert run(monkeypatch, "train", *configs, *options) == 0
+    for name in ("one", "two"):
+        made = checkpoint.load(out / name / "mixture.pt")
+        assert (made.mixture.names, made.mixture.members[0].step) == ((name,), 5)
+        written = yaml.safe_load((out / name / "config.yaml").read_text())
+        assert written["data"]["path"] == str(data)
+    captured = capsys.readouterr()
+    assert "one/one: step 5/5" in captured.err
+    assert f"moegs-view {out / 'two' / 'mixture.pt'}" in captured.out
+    assert run(monkeypatch, "train", *configs, *options) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("moegs: 2 of 2 runs failed; one: ")
+    assert "two: holds this very run already, finished; add --resume" in told
+    assert run(monkeypatch, "train", *configs, *options, "--resume") == 0
+
+
+def test_train_refuses_what_has_no_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    demo = Path(__file__).parent.parent / "configs" / "demo.yaml"
+    assert run(monkeypatch, "train", demo, demo, "--out", tmp_path) == 1
+    assert "2 configurations, but 1 names" in capsys.readouterr().err
+    assert run(monkeypatch, "train", demo, "--out", tmp_path, "--budget", "0") == 1
+    assert "budget: got 0, expected a share" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
