@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from moegs import metrics
-from moegs.data.scene import Scene
+from moegs.data.scene import Rig, Scene
 from moegs.lpips import SMALLEST, Range
 from moegs.mixture import Mixture, MixtureRender
 
@@ -33,6 +33,10 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every: got {self.every}, expected at least 1 frame")
+
+    def cameras(self, rig: Rig) -> tuple[int, ...]:
+        """The numbers of those that are scored."""
+        return rig.train if self.split == "train" else rig.test
 
     def words(self) -> dict[str, str]:
         """What each number is, for people."""
@@ -127,8 +131,7 @@ def measure(
     """
     rivals, rig = {} if rivals is None else rivals, mixture.rig
     _check(mixture, scene, protocol.split, (*BESIDES, *rivals))
-    cameras = rig.train if protocol.split == "train" else rig.test
-    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % protocol.every == 0]
+    pairs = [(camera, frame) for camera, frame in scene.pairs(protocol.cameras(rig)) if frame % protocol.every == 0]
     if not pairs:
         raise ValueError(
             f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"

@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-
 SHORTEST = 1e-15
 """Of a quaternion: of a shorter one float32 cannot tell the length, since its square rounds to few digits or to 0."""
 

@@ -8,7 +8,7 @@ from tyro.conf import OmitArgPrefixes
 from moegs import evaluation, reports, rivals
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing
-from moegs.cli.progress import progress
+from moegs.cli.progress import decode, progress
 from moegs.lpips import Range as LpipsRange
 from moegs.system import Device
 
@@ -57,6 +57,8 @@ def evaluate(
     mixture = load(path, device).mixture
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
+    evaluation.check_data(mixture, scene)
+    decode(scene, protocol.cameras(mixture.rig))
     with progress("pictures") as advance:
         rows = evaluation.measure(mixture, scene, protocol, others, advance)
     scores = evaluation.summary(mixture, rows, protocol)

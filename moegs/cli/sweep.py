@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from moegs import reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing
-from moegs.cli.progress import progress
+from moegs.cli.progress import decode, progress
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
 
@@ -74,6 +74,7 @@ def sweep(
     scene = load_scene(source, with_points=False)
     pairs = core.held_out(loaded.mixture, scene, options.every)
     pruning.check_criterion(loaded.mixture, options.criterion)
+    decode(scene, loaded.mixture.rig.test)
     scores = loaded.importance
     if not pruning.holds(loaded, options.criterion):
         with show() as on_event:
