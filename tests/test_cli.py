@@ -346,6 +346,22 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mixture]:
     return folder, own
 
 
+def test_eval_tells_of_decoding_the_cameras_that_it_scores(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Mixture]
+) -> None:
+    folder, mixture = filmed
+    asked = ("eval", folder / "mixture.pt", "--data", folder / "data", "--cache-dir", tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes a terminal of it for rich
+    assert run(monkeypatch, *asked) == 0
+    told = capsys.readouterr().err
+    assert "1/1" in told
+    assert "cameras decoded" in told
+    assert len(list(tmp_path.glob("*.npy"))) == len(mixture.rig.test) == 1
+    monkeypatch.delenv("FORCE_COLOR")
+    assert run(monkeypatch, *asked) == 0
+    assert "decoded" not in capsys.readouterr().err
+
+
 def test_eval_puts_routers_side_by_side(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, filmed: tuple[Path, Mixture]
 ) -> None:
