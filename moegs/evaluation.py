@@ -39,6 +39,10 @@ class Protocol:
         if not 0 <= self.skip_below < 1:
             raise ValueError(f"skip_below: got {self.skip_below}, expected a share of the gate in [0, 1)")
 
+    def cameras(self, rig: Rig) -> tuple[int, ...]:
+        """The numbers of those that are scored."""
+        return rig.train if self.split == "train" else rig.test
+
     def words(self) -> dict[str, str]:
         """What each number is, for people."""
         seen = "[0, 1]" if self.lpips == "unit" else "[-1, 1]"
@@ -162,8 +166,7 @@ def chosen(rig: Rig, scene: Scene, protocol: Protocol) -> list[tuple[int, int]]:
 
     Raises ValueError where `scene` has no photo of any.
     """
-    cameras = rig.train if protocol.split == "train" else rig.test
-    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % protocol.every == 0]
+    pairs = [(camera, frame) for camera, frame in scene.pairs(protocol.cameras(rig)) if frame % protocol.every == 0]
     if not pairs:
         raise ValueError(
             f"evaluation: the {protocol.split} split has no photo at any {protocol.every}th frame; score more frames"

@@ -5,6 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+SHORTEST = 1e-15
+"""Of a quaternion: of a shorter one float32 cannot tell the length, since its square rounds to few digits or to 0."""
+
 
 def product(a: Float[Tensor, "*b 4"], b: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
     """The rotation `b` followed by `a` (Hamilton product)."""
@@ -33,8 +36,8 @@ def matrix(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
 
 
 def directed(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
-    """`quats`, with "no rotation" where all four numbers are 0: a direction in every row."""
-    none = (quats == 0).all(dim=1, keepdim=True)
+    """`quats`, with "no rotation" where they are shorter than SHORTEST: a direction in every row."""
+    none = quats.detach().square().sum(dim=1, keepdim=True) < SHORTEST**2
     unturned = torch.eye(1, 4, dtype=quats.dtype, device=quats.device)  # made on the device: a list would be waited for
     return torch.where(none, unturned, quats)
 

@@ -47,6 +47,21 @@ def test_eval_with_tile_gating_says_so_beside_the_scores(
     assert gated["mixture"] != exact["mixture"]
 
 
+def test_eval_tells_of_decoding_the_cameras_that_it_scores(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    asked = ("eval", folder / "made.pt", "--data", folder / "data", "--cache-dir", tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes a terminal of it for rich
+    assert run(monkeypatch, *asked) == 0
+    told = capsys.readouterr().err
+    assert "1/1" in told
+    assert "cameras decoded" in told
+    assert len(list(tmp_path.glob("*.npy"))) == 1  # the one that is held out
+    monkeypatch.delenv("FORCE_COLOR")
+    assert run(monkeypatch, *asked) == 0
+    assert "decoded" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

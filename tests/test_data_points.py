@@ -161,3 +161,10 @@ def test_where_nothing_matches_random_points_serve_with_a_warning(tiny: Path, mo
     assert "triangulation: nothing matches between the training cameras" in scene.warnings[0]
     with pytest.raises(ValueError, match="nothing matches between the training cameras; give a file of points"):
         load_scene(DataConfig(path=tiny, points="triangulation", cache_dir=tiny / "cache"))
+
+
+def test_asking_for_every_frames_points_where_a_file_has_them_is_refused(tiny: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"data\.points_at is every, but 'points_0000\.npz' has points; set data\.points"
+    ):
+        load_scene(DataConfig(path=tiny, points_at="every"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_experts import FRAMES, SMALL, SMALL_HEADS, VIEWS, points, started, stirred
+from small_experts import FRAMES, SMALL, SMALL_HEADS, TRAINED, VIEWS, points, started, stirred
 from torch.testing import assert_close
 
 from moegs import rotations
@@ -62,6 +62,23 @@ def test_planes_without_change_are_not_penalised():
         assert_close(planes.penalty(), torch.tensor(2 * 1e-4))
         planes.planes[0][0][:, :, 1] = 2.0  # type: ignore[index]  # one step along y: second differences -2, 1
         assert_close(planes.penalty(), torch.tensor(2 * 1e-4 + 2e-4 * (4 + 1) / 2))
+
+
+def test_points_in_a_plane_have_a_box_with_an_inside():
+    flat = replace(points(), means=points().means * torch.tensor([1.0, 1.0, 0.0]))
+    expert = SMALL["hexplane"].start(flat, FRAMES, VIEWS)
+    box = expert.field.box
+    sides = box[0] - box[1]
+    assert_close(sides[2], 1e-3 * sides.max())
+    assert_close(box[:, :2], torch.stack([flat.means.amax(0), flat.means.amin(0)])[:, :2], rtol=0, atol=0)
+    expert.begin_step(TRAINED)
+    expert.at(0.3).means.sum().backward()
+    assert all(p.grad.isfinite().all() for p in expert.parameters() if p.grad is not None)
+
+
+def test_points_in_one_place_have_no_box():
+    with pytest.raises(ValueError, match="box: got corners"):
+        SMALL["hexplane"].start(replace(points(), means=torch.ones(40, 3)), FRAMES, VIEWS)
 
 
 def test_the_box_can_leave_stray_points_out():

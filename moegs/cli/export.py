@@ -11,7 +11,7 @@ from moegs import checkpoint, compact, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataOptions
 from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable, want_suffix
-from moegs.cli.progress import progress
+from moegs.cli.progress import decode, progress
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
 from moegs.ply import write_plys
@@ -125,6 +125,9 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
     assert options.out is not None
     mixture, rig = loaded.mixture, loaded.mixture.rig
     scene = None if data.data is None else load_scene(data.settings(), with_points=False)
+    if scene is not None:
+        evaluation.check_data(mixture, scene)
+        decode(scene, rig.test)
     with progress("pictures") as advance:
         before = None if scene is None else evaluation.evaluate(mixture, scene, on_picture=advance).mixture.psnr
     stored = loaded.scores.get("mixture", {}).get("psnr") if before is None else before

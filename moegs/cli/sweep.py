@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from moegs import reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
-from moegs.cli.progress import progress
+from moegs.cli.progress import decode, progress
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
 
@@ -75,6 +75,7 @@ def sweep(
     pairs = core.held_out(loaded.mixture, scene, options.every)
     pruning.check_criterion(loaded.mixture, options.criterion)
     refuse_unwritable(json)
+    decode(scene, loaded.mixture.rig.test)
     scores = loaded.importance
     if options.criterion not in loaded.criteria:
         with show() as on_event:

@@ -13,10 +13,9 @@ from torch import Tensor
 from moegs.cameras import Camera
 from moegs.data import colmap, folders, n3v, nerfstudio, photos, points, technicolor
 from moegs.data.config import DataConfig
-from moegs.data.photos import OnPrepared
 from moegs.data.prefetch import Prefetched
 from moegs.data.recording import Recording, Take
-from moegs.data.scene import Rig, Scene
+from moegs.data.scene import OnPrepared, Rig, Scene
 from moegs.data.timing import listed, schedule
 from moegs.files import reading
 
@@ -77,9 +76,9 @@ def _load(config: DataConfig, with_points: bool, on_prepared: OnPrepared | None)
     cache = photos.cached(takes, plan.pictures, sizes, config)
     summary = f"{config.path}: {name} ('{sign}'), {_counts(rig)}, {cache}"
     ahead = Prefetched(cache)
-    scene = Scene(rig, ahead, points.NONE, plan.seen, ahead.expect, summary)
+    scene = Scene(rig, ahead, points.NONE, plan.seen, ahead.expect, cache.prepare, summary)
     if on_prepared is not None:
-        cache.prepare(on_prepared)
+        cache.prepare(range(len(cameras)), on_prepared)
     if not with_points:
         return scene
     depths = [(config.near or take.near, config.far or take.far) for take in takes]

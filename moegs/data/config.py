@@ -97,5 +97,20 @@ class DataConfig:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more")
         if self.points == "none" and not self.random_points:
             raise ValueError("points: none, and random_points is 0: there is nothing to start from; set one of them")
+        self._refuse_unheeded()
         if not (0 < self.memory_gb and 0 < self.disk_gb):
             raise ValueError(f"memory_gb, disk_gb: got {self.memory_gb:g}, {self.disk_gb:g}, expected more than 0")
+
+    def _refuse_unheeded(self) -> None:
+        """Raises ValueError for a setting that another one makes meaningless."""
+        if self.points_file is not None and self.points in ("none", "triangulation"):
+            raise ValueError(f"points_file: points is {self.points}, so it is not read; leave one of them out")
+        if self.points_at == "every" and (self.points in ("none", "file") or self.points_file is not None):
+            raise ValueError("points_at: every, but nothing is triangulated; set points to triangulation")
+        if self.points_step > 1 and self.points_at == "first":
+            raise ValueError(f"points_step: got {self.points_step}, but points_at is first; set that to every")
+        found = self.points in ("file", "triangulation") or self.points_file is not None
+        if self.bounds is not None and found and not self.random_points:
+            raise ValueError("bounds: no random points fill them; set random_points, or leave bounds out")
+        if twice := [name for name in self.test or () if name in self.skip]:
+            raise ValueError(f"test, skip: camera '{twice[0]}' is in both; leave it out of one")

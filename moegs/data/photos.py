@@ -1,6 +1,6 @@
 """Photos of a scene, from its footage through a store of decoded frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import UInt8
@@ -8,12 +8,11 @@ from torch import Tensor
 
 from moegs.data.config import DataConfig
 from moegs.data.recording import Take
+from moegs.data.scene import OnPrepared
 from moegs.data.stores import GB, Disk, Memory, Roll, Store, folder_of
 from moegs.data.timing import listed
 
 Place = tuple[Roll, int]
-OnPrepared = Callable[[str, int, int], None]
-"""Hears what is being prepared, how much of it is done, and of how many."""
 
 
 class CachedPhotos:
@@ -23,10 +22,9 @@ class CachedPhotos:
         self._places, self._store = places, store
         """Of each camera's frames: the roll that has them, and where in it."""
 
-    @property
-    def rolls(self) -> list[Roll]:
-        """All that there is to decode."""
-        return list(dict.fromkeys(roll for places in self._places for roll, _ in places.values()))
+    def rolls(self, cameras: Iterable[int]) -> list[Roll]:
+        """All that there is to decode of these cameras."""
+        return list(dict.fromkeys(roll for camera in cameras for roll, _ in self._places[camera].values()))
 
     def at(self, camera: int, frame: int) -> UInt8[Tensor, "H W 3"]:
         """The photo of camera number `camera` at `frame`, RGB: a view of the cache, not to be written into.
@@ -38,15 +36,15 @@ class CachedPhotos:
             raise ValueError(f"photos: no frame {frame} of camera {camera}; it has {listed(map(str, places))}")
         return torch.from_numpy(self._store.frame(*places[frame]))
 
-    def prepare(self, on_prepared: OnPrepared) -> None:
-        """Decodes what is kept on disk and not there yet. Raises ValueError first where there is no room for all."""
-        rolls = self.rolls
+    def prepare(self, cameras: Sequence[int], on_prepared: OnPrepared) -> None:
+        """As `Scene.prepare` says."""
+        rolls = self.rolls(cameras)
         for done, _ in enumerate(self._store.fill(rolls), start=1):
             on_prepared(f"decoded frames, {self}", done, len(rolls))
 
     def __str__(self) -> str:
         """Where the frames stay and how many bytes they take when all are decoded."""
-        return f"{sum(roll.bytes for roll in self.rolls) / GB:.3g} GB in {self._store}"
+        return f"{sum(roll.bytes for roll in self.rolls(range(len(self._places)))) / GB:.3g} GB in {self._store}"
 
 
 def cached(

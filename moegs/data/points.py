@@ -13,10 +13,9 @@ from torch import Tensor
 from moegs.cameras import Camera
 from moegs.data import point_files, scattering, triangulation
 from moegs.data.config import DataConfig
-from moegs.data.photos import OnPrepared
 from moegs.data.recording import Recording
 from moegs.data.scattering import Depths
-from moegs.data.scene import Rig, Scene
+from moegs.data.scene import OnPrepared, Rig, Scene
 from moegs.gaussians import Points
 
 NONE = Points(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0))
@@ -72,6 +71,11 @@ def _found(
     if config.points_file is not None:
         files = (config.points_file,)
     if files and config.points != "triangulation":
+        if config.points_at == "every":
+            raise ValueError(
+                f"{config.path}: data.points_at is every, but '{files[0].name}' has points; set data.points to "
+                "triangulation to find them anew"
+            )
         return point_files.read_all(files, config.start, scene.rig.timeline), ()
     if config.points == "file" or (config.points == "triangulation" and not find_spec("pycolmap")):
         raise ValueError(

@@ -128,7 +128,15 @@ class Photos(Protocol):
         ...
 
 
+OnPrepared = Callable[[str, int, int], None]
+"""Hears what is being prepared, how much of it is done, and of how many."""
+
+
 def _nothing(pairs: Sequence[tuple[int, int]]) -> None:
+    pass
+
+
+def _at_hand(cameras: Sequence[int], on_prepared: OnPrepared) -> None:
     pass
 
 
@@ -143,6 +151,9 @@ class Scene:
     """The frames that each camera has a photo of, rising; None: every camera has all."""
     expect: Callable[[Sequence[tuple[int, int]]], None] = _nothing
     """To be told which photos (camera, frame) will be asked for next; they are then read in the meantime."""
+    prepare: Callable[[Sequence[int], OnPrepared], None] = _at_hand
+    """Decodes what is kept on disk of these cameras and not there yet, which else comes a camera at a time, when its
+    photos are first asked for. Raises ValueError first where there is no room for all."""
     summary: str = ""
     """What was read, in one line for people."""
     warnings: tuple[str, ...] = ()

@@ -12,8 +12,7 @@ import torch
 
 from moegs.data import point_files
 from moegs.data.config import DataConfig
-from moegs.data.photos import OnPrepared
-from moegs.data.scene import Scene
+from moegs.data.scene import OnPrepared, Scene
 from moegs.data.stores import folder_of, locked
 from moegs.files import replacing
 from moegs.gaussians import Points

@@ -11,6 +11,8 @@ from moegs import harmonics, rotations
 from moegs.experts.base import Decay, ExpertConfig, Rate, log_nearest_distance
 from moegs.gaussians import Gaussians, Points
 
+MOST_LOG = 64.0
+"""Of a size of Gaussians: far above anything drawn, and small enough that float32 holds products with it."""
 Shapes = Mapping[str, tuple[int, ...]]
 """Of each parameter of a group by its name: the shape of one row."""
 
@@ -89,6 +91,14 @@ def empty(tensors: Mapping[str, Tensor], group: str, rows: Shapes) -> nn.Paramet
     return parameters({name: torch.zeros(count, *shape) for name, shape in rows.items()})
 
 
+def size(log: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """exp(log), which stays from MOST_LOG on.
+
+    A size that overflowed would be drawn nowhere, so without a gradient of its own, and 0 times infinity is NaN.
+    """
+    return torch.exp(log.clamp_max(MOST_LOG))
+
+
 def activate(group: Mapping[str, Tensor], degree: int, deltas: Deltas) -> Gaussians:
     """The Gaussians of `group` after `deltas`, with the bases above `degree` at 0."""
     sh, active = torch.cat([group["sh0"], group["shN"]], dim=1), harmonics.count(degree)
@@ -99,7 +109,7 @@ def activate(group: Mapping[str, Tensor], degree: int, deltas: Deltas) -> Gaussi
     return Gaussians(
         means=group["means"] + deltas.means,
         quats=rotations.directed(group["quats"] + deltas.quats),
-        scales=torch.exp(group["log_scales"] + deltas.log_scales),
+        scales=size(group["log_scales"] + deltas.log_scales),
         opacities=torch.sigmoid(group["logit_opacities"] + deltas.logit_opacities),
         sh=sh,
     )
@@ -112,7 +122,7 @@ def clone(group: Mapping[str, Tensor], rows: Int[Tensor, " R"], n: int = 1) -> d
 
 def scatter(children: Mapping[str, Tensor], spread: float = 1.0) -> Float[Tensor, "R 3"]:
     """A random offset for each of `children` in its own axes: normal, with its scales times `spread`."""
-    scales = torch.exp(children["log_scales"])
+    scales = size(children["log_scales"])
     return torch.randn_like(scales) * scales * spread
 
 

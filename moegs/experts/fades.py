@@ -4,8 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moegs.experts.canonical import size
+
 FULL_WIDTH = 2.36
 """Of a normal curve at half its height, in standard deviations."""
+
+FARTHEST = 1e18
+"""From a centre a Gaussian fades no further than this, in intervals: the square would overflow."""
 
 
 def fade(
@@ -21,7 +26,7 @@ def fade(
     first, last = centers.amin(dim=1), centers.amax(dim=1)
     between = (instant > first) & (instant < last)
     log_width = torch.where(instant > first, log_widths[:, 1], log_widths[:, 0])
-    squared = ((instant - last) / (torch.exp(log_width) + least / FULL_WIDTH)).square()
+    squared = ((instant - last).clamp(-FARTHEST, FARTHEST) / (size(log_width) + least / FULL_WIDTH)).square()
     return torch.where(between, torch.ones_like(squared), torch.exp(-squared))
 
 
@@ -31,9 +36,11 @@ def brightest(
     """The largest `fade` of each Gaussian from one place to another."""
     low, high = places
     first, last = centers.amin(dim=1), centers.amax(dim=1)
-    widths = torch.exp(log_widths) + least / FULL_WIDTH
+    widths = size(log_widths) + least / FULL_WIDTH
     # Before, the later centre is nearest from where it ends: at the earlier centre, or the end of the stretch.
-    before = torch.where(low <= first, torch.exp(-((last - first.clamp_max(high)) / widths[:, 0]).square()), 0.0)
-    after = torch.where(high >= last, torch.exp(-((low - last).clamp_min(0) / widths[:, 1]).square()), 0.0)
+    before = torch.where(
+        low <= first, torch.exp(-((last - first.clamp_max(high)).clamp_max(FARTHEST) / widths[:, 0]).square()), 0.0
+    )
+    after = torch.where(high >= last, torch.exp(-((low - last).clamp(0, FARTHEST) / widths[:, 1]).square()), 0.0)
     between = (low < last) & (high > first)
     return torch.maximum(torch.maximum(before, after), between.to(before))

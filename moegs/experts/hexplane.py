@@ -17,6 +17,9 @@ from moegs.experts.recipe import Ground, Plain, Recipe
 from moegs.gaussians import Gaussians, Points
 from moegs.schedules import Steps
 
+SLIMMEST = 1e-3
+"""A side of the planes' box is at least this share of its longest: points may all lie in a plane."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HexPlaneRates(CanonicalRates):
@@ -52,7 +55,11 @@ class HexPlaneConfig(ExpertConfig):
     def start(self, points: Points, frames: int, views: int) -> "HexPlaneExpert":
         share = self.box_outliers
         box = torch.quantile(points.means.double(), points.means.new_tensor([1 - share, share]).double(), dim=0)
-        return HexPlaneExpert(self, canonical.parameters(canonical.start(points, self)), box.to(points.means))
+        flat = (SLIMMEST * (box[0] - box[1]).max() - (box[0] - box[1])).clamp_min(0) / 2
+        box = torch.stack([box[0] + flat, box[1] - flat]).to(points.means)
+        expert = HexPlaneExpert(self, canonical.parameters(canonical.start(points, self)), box)
+        expert.check()
+        return expert
 
     def empty(self, tensors: Mapping[str, Tensor]) -> "HexPlaneExpert":
         rows = canonical.empty(tensors, "all", canonical.shapes(self.sh_degree))

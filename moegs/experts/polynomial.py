@@ -21,6 +21,8 @@ from moegs.schedules import Interval, Steps
 
 LOG_SCALE_RANGE = (-10.0, 1.0)
 """Of the scales at the start, as published."""
+FARTHEST = 1e6
+"""From its centre in time a Gaussian goes on along its path no longer than this, in segments: powers would overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,15 +200,15 @@ class PolynomialExpert(Expert[PolynomialConfig]):
         def brightest(low: float, high: float) -> Float[Tensor, " N"]:
             facts = ("logit_opacities", "time_centers", "log_time_scales")
             opacities, centers, scales = (rows[fact].detach().double() for fact in facts)
-            nearest = torch.maximum(low - centers, centers - high).clamp_min(0)
-            return torch.sigmoid(opacities) * torch.exp(-(nearest * torch.exp(-scales)).square())
+            nearest = torch.maximum(low - centers, centers - high).clamp(0, FARTHEST)
+            return torch.sigmoid(opacities) * torch.exp(-(nearest * canonical.size(-scales)).square())
 
         return self.windows.awake(name, t, rows, brightest)
 
     def _segment(self, rows: Mapping[str, Tensor], t: float) -> Gaussians:
         """The Gaussians of one segment at `t` in [0, 1] of it."""
-        since = t - rows["time_centers"]
-        fade = torch.exp(-(since * torch.exp(-rows["log_time_scales"])).square())
+        since = (t - rows["time_centers"]).clamp(-FARTHEST, FARTHEST)
+        fade = torch.exp(-(since * canonical.size(-rows["log_time_scales"])).square())
         elapsed = since.detach()[:, None]  # only the fading trains when a Gaussian is, as published
         # Horner: motions 0 to D - 1 are the coefficients of elapsed, elapsed^2, ...
         path = torch.zeros_like(rows["means"])

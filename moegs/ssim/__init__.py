@@ -47,7 +47,9 @@ def _likeness(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> F
     moments = _blur(torch.cat([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments.chunk(5)
     covariance = mean_xy - mean_x * mean_y
-    variances = mean_xx - mean_x.square() + mean_yy - mean_y.square()
+    variances = (mean_xx - mean_x.square()).clamp_min(0) + (mean_yy - mean_y.square()).clamp_min(
+        0
+    )  # rounding may be below
     likeness = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
     return likeness / ((mean_x.square() + mean_y.square() + C1) * (variances + C2))
 

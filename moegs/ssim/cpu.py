@@ -74,12 +74,14 @@ def _compare(moments, values, to_mean, to_square, to_product):
         light = TWO * x * y + C1
         structure = TWO * (moments[4, i] - x * y) + C2
         inverse_light = ONE / (x * x + y * y + C1)
-        inverse_structure = ONE / (moments[2, i] - x * x + moments[3, i] - y * y + C2)
+        variance = moments[2, i] - x * x  # by rounding below 0 for a bright flat picture: then it is 0
+        inverse_structure = ONE / (max(variance, ZERO) + max(moments[3, i] - y * y, ZERO) + C2)
         inverse = inverse_light * inverse_structure
         value = light * structure * inverse
         values[i] = value
-        to_mean[i] = TWO * (y * (structure - light) * inverse - x * value * (inverse_light - inverse_structure))
-        to_square[i] = -value * inverse_structure
+        by_variance = -value * inverse_structure if variance > ZERO else ZERO
+        to_mean[i] = TWO * (y * (structure - light) * inverse - x * (value * inverse_light + by_variance))
+        to_square[i] = by_variance
         to_product[i] = TWO * light * inverse
 
 

@@ -18,6 +18,7 @@ from numpy import ndarray
 from moegs.kernels import inlined, parallel
 from moegs.rasterize import ALPHA_MIN, JACOBIAN_MARGIN, MAX_SIGMAS
 from moegs.rasterize.cpu.reach import edge_exponent
+from moegs.rotations import SHORTEST
 
 # A float64 constant would turn all that it meets into float64, at half the speed.
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
@@ -25,7 +26,11 @@ VISIBLE = np.float32(ALPHA_MIN)
 SIGMAS = np.float32(MAX_SIGMAS)
 HALF_MARGIN = np.float32(JACOBIAN_MARGIN / 2)
 HUGE = np.float32(1e37)
-"""Beyond this a product may overflow: such a Gaussian is not drawn."""
+"""Beyond this a product may overflow."""
+LARGEST = np.float32(1e18)
+"""Sum of the variances in the picture, px^2, up to which a Gaussian is drawn; as on CUDA. Determinants then are below
+HUGE."""
+SHORTEST_SQUARED = np.float32(SHORTEST**2)
 MAX_RADIUS = np.float32(1e9)
 """Pixels; a larger extent would not fit an int32."""
 
@@ -116,10 +121,10 @@ def seen(mean, lens):
 
 @inlined
 def _unit(quat):
-    """The quaternion (w, x, y, z) at length 1 and the factor that brought it there; no rotation if its length is 0."""
+    """The quaternion (w, x, y, z) at length 1 and the factor that brought it there; no rotation if it is too short."""
     w, x, y, z = quat
     squared = w * w + x * x + y * y + z * z
-    if squared > ZERO:
+    if squared >= SHORTEST_SQUARED:
         factor = ONE / math.sqrt(squared)
         return (w * factor, x * factor, y * factor, z * factor), factor
     return (ONE, ZERO, ZERO, ZERO), ZERO
@@ -188,7 +193,7 @@ def _project_one(
     xx, xy, yy, sharp_det = sharp_covariance(spread_of(center, quat, scale, lens))
     det = sharp_det + blur * (xx + yy) + blur * blur
     xx, yy = xx + blur, yy + blur
-    if not (det > ZERO and det < HUGE and xx + yy < HUGE):
+    if not (xx + yy < LARGEST and xx + yy < HUGE * det):  # the latter: its inverse, the conic, is finite
         return
     if compensated > ZERO:
         opacity *= math.sqrt(sharp_det / det)
