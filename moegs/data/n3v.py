@@ -62,7 +62,7 @@ def _poses(path: Path) -> Float64[ndarray, "C 17"]:
         raise ValueError(f"{path}: got {rows.dtype} {list(rows.shape)}, expected numbers [cameras, 17]; replace it")
     broken = np.flatnonzero(~np.isfinite(rows).all(1))
     if len(broken):
-        raise ValueError(f"{path}: row {broken[0]} has a number that is not finite; replace it or skip its camera")
+        raise ValueError(f"{path}: row {broken[0]} has a number that is not finite; correct it")
     return rows.astype(np.float64)
 
 
