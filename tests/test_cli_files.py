@@ -20,11 +20,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filmed.write(tmp_path_factory.mktemp("files"), mixture(("poly", "key"))).parent
 
 
-@pytest.fixture
-def file(folder: Path) -> Path:
-    return folder / "made.pt"
-
-
 WORK = {
     "eval": ((evaluation, "measure"), ("--data", "data")),
     "prune": ((pruning, "importance"), ("--data", "data", "--ratio", "0.5", "--finetune", "2", "--out", "x.pt")),
@@ -86,29 +81,29 @@ def test_a_student_that_cannot_be_written_is_refused_before_it_learns(
 
 
 def test_a_folder_is_not_written_over(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path
 ) -> None:
     folder = tmp_path / "x.png"
     folder.mkdir()
-    assert run(monkeypatch, "render", file, "--out", folder, "--force") == 1
+    assert run(monkeypatch, "render", made_file, "--out", folder, "--force") == 1
     assert capsys.readouterr().err == f"moegs: {folder}: is a folder; give a file\n"
 
 
 def test_json_overwrites_nothing_unasked(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path
 ) -> None:
-    mine, before = tmp_path / "mine.json", file.read_bytes()
+    mine, before = tmp_path / "mine.json", made_file.read_bytes()
     mine.write_text("mine")
-    assert run(monkeypatch, "info", file, "--json", mine) == 1
+    assert run(monkeypatch, "info", made_file, "--json", mine) == 1
     assert mine.read_text() == "mine"
-    for each in (file, tmp_path / "link.pt"):
-        if each != file:
-            each.symlink_to(file)
-        assert run(monkeypatch, "info", file, "--json", each, "--force") == 1
+    for each in (made_file, tmp_path / "link.pt"):
+        if each != made_file:
+            each.symlink_to(made_file)
+        assert run(monkeypatch, "info", made_file, "--json", each, "--force") == 1
         assert "is the file that is read; choose another name" in capsys.readouterr().err
-    assert file.read_bytes() == before
-    assert run(monkeypatch, "info", file, "--json", mine, "--force") == 0
-    assert json.loads(mine.read_text())["frames"] == 4
+    assert made_file.read_bytes() == before
+    assert run(monkeypatch, "info", made_file, "--json", mine, "--force") == 0
+    assert json.loads(mine.read_text())["frames"] == 6
 
 
 @pytest.mark.parametrize(
@@ -119,28 +114,28 @@ def test_a_place_that_cannot_be_written_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
-    file: Path,
+    made_file: Path,
     out: str,
     reason: str | None,
 ) -> None:
     place = tmp_path / out
     if reason is None:
         place.mkdir()
-    assert run(monkeypatch, "render", file, "--out", place) == 1
+    assert run(monkeypatch, "render", made_file, "--out", place) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert (reason or "is a folder; give a file") in told
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path
 ) -> None:
     def fail(picture: Image.Image, path: Path, **options: object) -> None:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    assert run(monkeypatch, "render", file, "--out", tmp_path / "x.png") == 1
+    assert run(monkeypatch, "render", made_file, "--out", tmp_path / "x.png") == 1
     assert capsys.readouterr().err == (
         f"moegs: {tmp_path / 'x.png'}: cannot be written (No space left on device); choose another place, or make room "
         "there\n"
@@ -148,11 +143,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_file: Path) -> None:
     out = tmp_path / "x.png"
     out.write_text("mine")
-    assert run(monkeypatch, "render", file, "--out", out) == 1
+    assert run(monkeypatch, "render", made_file, "--out", out) == 1
     assert out.read_text() == "mine"
-    assert run(monkeypatch, "render", file, "--out", out, "--force") == 0
+    assert run(monkeypatch, "render", made_file, "--out", out, "--force") == 0
     with Image.open(out) as picture:
         assert picture.size == (48, 32)
