@@ -189,9 +189,10 @@ class Mixture(nn.Module):
         parts = self.at(t)
         if torch.is_grad_enabled():  # the router may be learning
             return self.layers(parts, t)
-        if self._written is None or not self._written.fits(parts, self._router_tensors()):
-            self._written = _Written(parts, Fingerprint(self._router_tensors()), self.layers(parts, t))
-        return self._written.layers
+        written = self._written
+        if written is None or not written.fits(parts, self._router_tensors()):
+            written = self._written = _Written(parts, Fingerprint(self._router_tensors()), self.layers(parts, t))
+        return written.layers
 
     def _router_tensors(self) -> list[Tensor]:
         return [] if self.router is None else tensors_of(self.router)
