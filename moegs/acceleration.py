@@ -1,15 +1,19 @@
 """What makes frames faster and is off unless asked for: a CUDA graph, colours in half precision, compiled networks."""
 
+import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from torch import nn
 
 from moegs.mixture import Mixture
-from moegs.rasterize.cuda.graphs import Graphs
 
 if TYPE_CHECKING:
     from moegs.experts.base import Expert
+
+_COMPILED: WeakSet[nn.Module] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Acceleration:
     cuda_graph: bool = False
     """On a GPU, record what it does for a frame and play it again: same pictures, less work for the host."""
     half: bool = False
-    """On a GPU, keep colours in half precision: moves a pixel by one step of 255 at most, and more frames are kept."""
+    """On a GPU, keep colours in half precision: moves no pixel by more than a step of 255 where it was measured."""
     compile: bool = False
     """Compile the experts' networks with torch.compile when they are first used, which takes a minute."""
 
@@ -28,14 +32,20 @@ class Acceleration:
         for asked, flag in ((self.cuda_graph, "--cuda-graph"), (self.half, "--half")):
             if asked and mixture.device.type != "cuda":
                 raise ValueError(f"{flag}: the mixture is on the {mixture.device.type.upper()}; it needs --device cuda")
+        if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))):
+            raise ValueError("--compile: torch.compile needs a C++ compiler; install g++ or clang++, or leave it out")
+        mixture.graphs = None
         if self.cuda_graph:
+            from moegs.rasterize.cuda.graphs import Graphs
+
             mixture.graphs = Graphs()
         mixture.instants.half = self.half
         if self.compile:
             for expert in mixture.members:
                 for network in networks(expert):
-                    if network._compiled_call_impl is None:  # an expert may be shown in several mixtures
+                    if network not in _COMPILED:  # an expert may be shown in several mixtures
                         network.compile()
+                        _COMPILED.add(network)
 
 
 def networks(expert: "Expert") -> list[nn.Module]:

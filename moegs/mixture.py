@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -14,9 +15,11 @@ from moegs.fingerprints import Fingerprint, tensors_of
 from moegs.gaussians import Gaussians
 from moegs.instants import Instants, members
 from moegs.rasterize import Layer, RenderResult, rasterize, splat
-from moegs.rasterize.cuda.graphs import Graphs
 from moegs.router import MuteRule, Router, Seen, Verdict, gates
 from moegs.router.gating import Gate, over_pixels
+
+if TYPE_CHECKING:
+    from moegs.rasterize.cuda.graphs import Graphs
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class MixtureRender:
     distance: float
     """From the camera to the middle of the scene, world units."""
     radii: Int[Tensor, "M 2"]
-    """Extent of each Gaussian along the image axes, pixels; 0 for one that is not drawn."""
+    """Extent along the image axes, pixels, of what was rasterized, in no order to be relied on; 0 for what is not
+    drawn, of which there may be more rows than there are Gaussians."""
     pairs: Int[Tensor, ""]
     """How many (Gaussian, tile) pairs were composited."""
 

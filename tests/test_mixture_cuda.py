@@ -103,7 +103,7 @@ def test_a_recorded_frame_is_the_frame(pair: tuple[Mixture, Mixture], recorded: 
             frames.append(recorded.render(camera, t, skip_below=skip_below))
             assert_same_frame(frames[-1], plain.render(camera, t, skip_below=skip_below))
     assert recorded.graphs is not None
-    assert len(recorded.graphs) == 1
+    assert recorded.graphs.played == len(frames) - 1  # all but the first
     assert_same_frame(frames[0], plain.render(plain.rig.cameras[0], 0.0, skip_below=skip_below))  # it is still whole
 
 
@@ -121,7 +121,31 @@ def test_a_recording_gets_more_room_where_more_is_seen(
         ours, theirs = (made.render(camera, T) for made in (recorded, pair[1]))
         assert_same_frame(ours, theirs)
         needed.append(int(theirs.pairs))
+    assert recorded.graphs is not None
+    assert recorded.graphs.played == 4
     assert needed[2] > graphs.SPARE * needed[0]
+
+
+@torch.no_grad()
+def test_recordings_of_several_sizes_share_what_is_drawn(pair: tuple[Mixture, Mixture], recorded: Mixture) -> None:
+    sizes = [(203, 149), (96, 64), (203, 149)]
+    for t in (0.0, T, 0.5):
+        for width, height in sizes:
+            camera = pair[1].rig.cameras[1].resized(width, height)
+            assert_same_frame(recorded.render(camera, t), pair[1].render(camera, t))
+
+
+@torch.no_grad()
+def test_an_instant_at_which_all_sleep_is_recorded_as_background() -> None:
+    made = mixture(("poly",), count=50, size=(64, 48)).cuda()
+    (rows,) = (made.members[0].group(name) for name in made.members[0].groups)
+    rows["log_time_scales"].data.fill_(-8.0)
+    rows["time_centers"].data.fill_(0.0)
+    Acceleration(cuda_graph=True).apply(made)
+    assert len(made.at(0.9)[0]) == 0
+    for t in (0.9, 0.9, 0.0, 0.0, 0.9):
+        camera = made.rig.cameras[0]
+        assert_same_frame(made.render(camera, t), made.twin().render(camera, t))
 
 
 @torch.no_grad()

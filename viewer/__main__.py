@@ -58,8 +58,7 @@ def view(
         keep_mb: Memory of each mixture for the Gaussians of frames that were seen, so that playing them again
             evaluates no network.
         cuda_graph: On a GPU, record what it does for a frame and play it again: same pictures, less work for the host.
-        half: On a GPU, keep colours in half precision: moves a pixel by one step of 255 at most, and more frames are
-            kept.
+        half: On a GPU, keep colours in half precision.
         compile: Compile the experts' networks with torch.compile when they are first used, which takes a minute.
     """
     if keep_mb < 0:

@@ -76,7 +76,7 @@ def frames(mixture: Mixture, view: View) -> dict[str, Frame]:
 
 def frame(mixture: Mixture, view: View, options: Options) -> Frame:
     """The frame of `mixture` with `options`, which keeps its own instants."""
-    own = (deepcopy(mixture) if options.acceleration.compile else mixture).twin()
+    own = deepcopy(mixture.twin()) if options.acceleration.compile else mixture.twin()
     options.acceleration.apply(own)
     skip_below = view.skip_below if options.gated else 0.0
 

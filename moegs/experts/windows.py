@@ -60,6 +60,7 @@ class Windows:
         number = min(max(math.floor(t * WINDOWS), 0), WINDOWS - 1)
         last, found = self._last.get(group, (None, None))
         if found is None or last != number:
+            found = None
             self._last.pop(group, None)  # first, so that two windows never lie in memory
             found = self._picked(group, number, rows, brightest)
             self._last[group] = number, found

@@ -37,7 +37,7 @@ __global__ void emit(Splats splats, Grid grid, const int *order, const int *ends
     if (!splats.tiles[row]) return;
     int place = ends[i] - splats.tiles[row];
     for_each_tile(ellipse(splats.reach[row], splats.conics[row]), splats.experts[row], grid, [&](int tile) {
-        if (place < pairs) tiles[place] = tile, rows[place] = row;
+        if (place >= 0 && place < pairs) tiles[place] = tile, rows[place] = row;  // below 0: too many to count
         ++place;
     });
 }
@@ -74,7 +74,7 @@ void list_by_tile(const Splats &splats, const Grid &grid, int count, const int *
                   void *scratch, size_t bytes, cudaStream_t stream) {
     int total = grid.experts * grid.rows * grid.columns;
     if (pairs) {
-        emit<<<blocks(count), THREADS, 0, stream>>>(splats, grid, order, ends, count, pairs, tiles, unsorted_rows);
+        if (count) emit<<<blocks(count), THREADS, 0, stream>>>(splats, grid, order, ends, count, pairs, tiles, unsorted_rows);
         cub::DeviceRadixSort::SortPairs(scratch, bytes, tiles, sorted_tiles, unsorted_rows, rows, pairs, 0, bits(total + 1), stream);
     }
     find_starts<<<blocks(pairs + 1), THREADS, 0, stream>>>(sorted_tiles, pairs, starts, total);

@@ -5,7 +5,10 @@
 
 namespace {
 
-constexpr float HUGE_COVARIANCE = 1e18f;  // pixels squared: beyond it a determinant would overflow
+// As in moegs/rasterize/cpu/projection.py.
+constexpr float LARGEST = 1e18f;      // variance, pixels squared: beyond it a determinant would overflow
+constexpr float HUGE_NUMBER = 1e37f;  // beyond it a product may overflow
+constexpr float SHORTEST = 1e-15f;    // a quaternion that is shorter turns nothing
 constexpr uint32_t UNSEEN = 0xffffffffu;
 
 __device__ float single(float value) { return value; }
@@ -68,7 +71,8 @@ __device__ void flatten(const Lens &lens, float3 seen, float4 q, float3 scale, f
         row_y[i] = fy * (m[4 + i] - slope_y * m[8 + i]);
     }
     float largest = fmaxf(fmaxf(fabsf(q.x), fabsf(q.y)), fmaxf(fabsf(q.z), fabsf(q.w)));
-    if (!(largest > 0)) q = {1, 0, 0, 0}, largest = 1;  // a zero quaternion turns nothing
+    bool turns = q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w >= SHORTEST * SHORTEST;
+    if (!turns) q = {1, 0, 0, 0}, largest = 1;
     q = {q.x / largest, q.y / largest, q.z / largest, q.w / largest};  // its squares then neither vanish nor overflow
     float length = rsqrtf(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w);
     float w = q.x * length, x = q.y * length, y = q.z * length, z = q.w * length;
@@ -108,7 +112,7 @@ __device__ void project_one(const Lens &lens, const LayerView &layer, const Spla
     float sharp = normal.x * normal.x + normal.y * normal.y + normal.z * normal.z;
     float determinant = sharp + layer.blur * (xx + yy) + layer.blur * layer.blur;
     xx += layer.blur, yy += layer.blur;
-    if (!(determinant > 0 && xx + yy < HUGE_COVARIANCE && determinant < 1e36f)) return;
+    if (!(xx + yy < LARGEST && xx + yy < HUGE_NUMBER * determinant)) return;  // the latter: the conic is finite
     if (layer.compensated) opacity *= sqrtf(sharp / determinant);
     if (!(opacity >= ALPHA_MIN)) return;
 
