@@ -23,9 +23,10 @@ def replacing(path: Path) -> Iterator[Path]:
         place = Path(os.path.realpath(path))
         if place.is_dir():
             raise ValueError(f"{path}: is a folder; give a file")
-        if place.exists() and not place.is_file():
+        if is_device(place):
             yield place
             return
+        check_parents(path)
         temporary = place.with_name(f".{place.stem[:NAME_KEPT]}.{os.getpid()}.part{place.suffix}")
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -62,6 +63,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if os.path.lexists(path):
         raise ValueError(f"{path}: exists already; choose another name for the folder")
+    check_parents(path)
     place = Path(os.path.realpath(path))
     temporary = place.with_name(f".{place.name[:NAME_KEPT]}.{os.getpid()}.part")
     try:
@@ -75,6 +77,22 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise ValueError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room there"
         ) from None
+
+
+def is_device(path: Path) -> bool:
+    """Whether `path` is there and neither a file nor a folder, such as a pipe: it takes what it is given."""
+    with reading(path):
+        return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def check_parents(path: Path) -> None:
+    """Raises ValueError where `path` would lie in what is a file."""
+    with reading(path):
+        for parent in path.parents:
+            if parent.exists():
+                if not parent.is_dir():
+                    raise ValueError(f"{path}: {parent} is a file, not a folder; choose another place")
+                return
 
 
 @contextmanager

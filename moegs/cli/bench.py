@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from moegs import checkpoint, evaluation, reports, verification
 from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import progress
 from moegs.cli.shot_options import ShotOptions
 from moegs.mixture import Mixture
@@ -74,8 +74,7 @@ def bench(
     """
     from moegs.benchmark import Rounds, View, measure, tables
 
-    for out in (json, markdown):
-        refuse_existing(out, force, path)
+    refuse_loss((json, markdown), (path, *options.against), force)
     if str(json) == "-" and str(markdown) == "-":
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")
     mixture = load(path, device).mixture

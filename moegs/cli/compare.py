@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from moegs import compare as comparing
 from moegs import system
 from moegs.cli import drawings
-from moegs.cli.files import load, refuse_existing
+from moegs.cli.files import load, refuse_loss
 from moegs.cli.shot_options import ShotOptions, VideoOptions
 from moegs.compare import Side
 from moegs.shots import Comparison, Gain, Mode, Shot
@@ -69,8 +69,7 @@ def compare(
         device: Where to compute.
         force: Overwrite OUT.
     """
-    refuse_existing(out, force, path)
-    refuse_existing(out, force, Path(other))
+    refuse_loss((out,), (path, Path(other)), force)
     known = Variants(load(path, device), path)
     known.open(other, system.device(device))
     wanted = shot.shot(known.mixture, look.comparison(other))

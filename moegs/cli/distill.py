@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, evaluation, reports
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -73,14 +73,13 @@ def distill(
 
     want_suffix(out, ".pt")
     twin = out.with_name(f"{out.stem}-twin.pt") if options.twin else None
-    for place in (out, twin, json):
-        refuse_existing(place, force, path)
+    work = out.with_suffix(workplace.SUFFIX)
+    refuse_loss((out, twin, work, json), (path, options.config, RunFolder(path.parent).config), force)
     teacher = checkpoint.load(path, device_called(device))
     settings, note = _settings(path, teacher, expert, options, data)
     refuse_unwritable(out, twin, json)
     if note:
         print(note, file=sys.stderr)
-    work = out.with_suffix(workplace.SUFFIX)
     with show() as on_event:
         made = students.distil(settings, path.absolute(), work, device, resume, on_event)
     for source, place in zip(made, (out, twin), strict=False):

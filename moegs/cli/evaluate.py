@@ -9,7 +9,7 @@ from tyro.conf import OmitArgPrefixes
 
 from moegs import evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress
 from moegs.cli.shot_options import SkipBelow, VerifyGating, check_gating
 from moegs.lpips import Range as LpipsRange
@@ -61,7 +61,7 @@ def evaluate(
     """
     from moegs.data import load_scene
 
-    refuse_existing(json, force, path)
+    refuse_loss((json,), (path, *(file for each in options.routers for file in rivals.files(each))), force)
     check_gating(options.verify_gating, options.skip_below)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
     settings = choices.of(data)

@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 from moegs import checkpoint, compact, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import decode, progress
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
@@ -79,16 +79,15 @@ def export(
         raise ValueError(
             "--out: names the compact checkpoint; give --compact too (the folder of PLYs is that of --ply)"
         )
-    refuse_existing(small.out, force, path)
-    refuse_existing(json, force, path)
+    if plys.ply is not None and plys.ply.exists():
+        raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
+    refuse_loss((small.out, plys.ply, json), (path,), force)
     if small.compact:
         if small.out is None:
             raise ValueError("--compact: give the file to write with --out")
         if not 0 < small.max_loss < 10:
             raise ValueError(f"--max-loss: got {small.max_loss:g}, expected a number of dB above 0, such as 0.1")
         want_suffix(small.out, ".pt")
-    if plys.ply is not None and plys.ply.exists():
-        raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
     loaded = load(path, device)
     refuse_unwritable(small.out, json)
     facts: dict[str, Any] = {}

@@ -12,8 +12,9 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
 from moegs.pruning import Criterion, Scope
+from moegs.runs import RunFolder
 from moegs.system import Device
 from moegs.system import device as device_called
 
@@ -95,8 +96,8 @@ def prune(
 
     settings, source = options.settings(), choices.of(data.absolute())
     want_suffix(out, ".pt")
-    refuse_existing(out, force, path)
-    refuse_existing(json, force, path)
+    work = out.with_suffix(workplace.SUFFIX)
+    refuse_loss((out, work, json), (path, RunFolder(path.parent).config), force)
     training, note = recipes.router(path, checkpoint.load(path))
     refuse_unwritable(out, json)
     if note and settings.finetune:
@@ -104,7 +105,7 @@ def prune(
     wanted = Thinning(
         sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=options.weigh_anew
     )
-    with show() as on_event, workplace.claimed(out.with_suffix(workplace.SUFFIX), wanted, resume) as folder:
+    with show() as on_event, workplace.claimed(work, wanted, resume) as folder:
         course = thinning.alone(folder, settings.finetune)
         thin = thinning.thinned(path, wanted, course, device_called(device), on_event)
         checkpoint.save(thin, out)

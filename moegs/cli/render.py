@@ -7,7 +7,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from moegs import verification
 from moegs.acceleration import Acceleration
 from moegs.cli import drawings
-from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.files import CheckpointPath, load, refuse_loss
 from moegs.cli.progress import progress
 from moegs.cli.shot_options import ShotOptions, VerifyGating, VideoOptions, check_gating
 from moegs.shots import Shot
@@ -35,7 +35,7 @@ def render(
         device: Where to compute.
         force: Overwrite OUT.
     """
-    refuse_existing(out, force, path)
+    refuse_loss((out,), (path,), force)
     check_gating(verify_gating, shot.skip_below)
     variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)

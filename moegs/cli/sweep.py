@@ -9,7 +9,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from moegs import reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
@@ -69,7 +69,7 @@ def sweep(
 
     options.check()
     steps, source = core.ratios(prune), choices.of(data)
-    refuse_existing(json, force, path)
+    refuse_loss((json,), (path,), force)
     loaded = load(path, device)
     scene = load_scene(source, with_points=False)
     pairs = core.held_out(loaded.mixture, scene, options.every)
