@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from moegs import checkpoint, config, evaluation, views
+from moegs import checkpoint, config, consoles, evaluation, views
+from moegs.consoles import escape
 from moegs.files import replacing
 from moegs.mixture import Mixture
 from moegs.quantisation import Packing
@@ -26,7 +26,7 @@ def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], 
     alone = target is not None and str(target) == "-"
     if alone and sys.stdout is None:
         raise ValueError("--json -: standard output is closed; open it, or give a file")
-    human(Console(stderr=alone))
+    human(consoles.console(stderr=alone))
     text = json.dumps(_finite(facts), indent=2, allow_nan=False)
     if alone:
         print(text)
@@ -174,7 +174,7 @@ def print_scores(console: Console, scores: evaluation.Scores, own: str | None, p
     if own is not None and scores.rivals:
         console.print(router_table(scores, own))
     for name, words in scores.protocol.items():
-        console.print(f"{name.upper()}: {escape(words)}", highlight=False)
+        consoles.say(console, f"{name.upper()}: {words}")
 
 
 def score_table(scores: evaluation.Scores) -> Table:
@@ -200,7 +200,7 @@ def print_distilled(console: Console, facts: dict[str, Any]) -> None:
     if facts["scores"]:
         console.print(table)
     for place in facts["files"]:
-        console.print(escape(place), highlight=False, soft_wrap=True)
+        consoles.say(console, place)
 
 
 def expert_table(scores: evaluation.Scores) -> Table:

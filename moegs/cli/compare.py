@@ -14,6 +14,7 @@ from moegs.cli import drawings
 from moegs.cli.files import load, refuse_loss
 from moegs.cli.shot_options import ShotOptions, VideoOptions
 from moegs.compare import Side
+from moegs.lines import one_line
 from moegs.shots import Comparison, Gain, Mode, Shot
 from moegs.system import Device
 from moegs.variants import Variants
@@ -85,9 +86,9 @@ def compare(
         decibels.append(comparing.psnr(drawing, each.view))
         return drawing
 
-    print(drawings.write(draw, known.mixture.rig, wanted, out, video))
+    print(one_line(drawings.write(draw, known.mixture.rig, wanted, out, video)))
     for letter, side in zip("AB", comparing.ordered(a, b, look.comparison(other)), strict=True):
-        print(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}")
+        print(one_line(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}"))
     print(_verdict(wanted.view, decibels))
 
 

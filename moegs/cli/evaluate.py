@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 
-from moegs import evaluation, reports, rivals, verification
+from moegs import consoles, evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress
@@ -85,7 +85,7 @@ def evaluate(
     def human(console: Console) -> None:
         reports.print_scores(console, scores, own, options.per_expert)
         if errors is not None:
-            console.print(errors.line(), highlight=False, soft_wrap=True)
+            consoles.say(console, errors.line())
 
     reports.tell(json, facts, human)
 

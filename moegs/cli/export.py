@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from moegs import checkpoint, compact, evaluation, fusion, reports
+from moegs import checkpoint, compact, consoles, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataOptions
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
@@ -166,7 +166,7 @@ def _print(console: Console, facts: dict[str, Any]) -> None:
         ply = facts["ply"]
         counts = ply["gaussians"]
         line = f"{ply['folder']}: {ply['of']}, {len(counts)} frames of up to {max(counts):,} Gaussians"
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        consoles.say(console, line)
     if "file" in facts:
         _print_compact(console, facts)
 

@@ -3,16 +3,17 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from moegs import checkpoint, reports
+from moegs import checkpoint, consoles, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
+from moegs.consoles import escape
 from moegs.pruning import Criterion, Scope
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -141,4 +142,4 @@ def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
             low, high = facts[key]["before"], facts[key]["after"]
             table.add_row(words, f"{low:.3f}", f"{high:.3f}", f"{high - low:+.3f}")
     console.print(table)
-    console.print(f"{out}: look at it with: moegs-view {out}", highlight=False, soft_wrap=True)
+    consoles.say(console, f"{out}: look at it with: moegs-view {quote(str(out))}")

@@ -10,6 +10,7 @@ from moegs.cli import drawings
 from moegs.cli.files import CheckpointPath, load, refuse_loss
 from moegs.cli.progress import progress
 from moegs.cli.shot_options import ShotOptions, VerifyGating, VideoOptions, check_gating
+from moegs.lines import one_line
 from moegs.shots import Shot
 from moegs.system import Device
 from moegs.variants import Variants
@@ -45,7 +46,7 @@ def render(
         drawn.append(each)
         return variants.draw(each)
 
-    print(drawings.write(draw, variants.mixture.rig, wanted, out, video))
+    print(one_line(drawings.write(draw, variants.mixture.rig, wanted, out, video)))
     if verify_gating:
         with progress("pictures verified") as advance:
             errors = verification.verify(variants.kept(wanted.kept).mixture, drawn, advance)

@@ -4,10 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
 from tyro.conf import OmitArgPrefixes, arg
 
-from moegs import reports
+from moegs import consoles, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress
@@ -81,7 +80,7 @@ def sweep(
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
     by = scores[options.criterion]
-    console = Console(stderr=str(json) == "-")
+    console = consoles.console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)
     rows: list[Row] = []
     for ratio in steps:
