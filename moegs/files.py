@@ -42,6 +42,13 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from None
 
 
+def publish(made: Path, path: Path) -> None:
+    """Moves the file `made` to `path`, whole or not at all, as `replacing` does; to another disk too."""
+    with replacing(path) as temporary:
+        shutil.copyfile(made, temporary)
+    made.unlink()
+
+
 def save_tensors(contents: Mapping[str, Any], path: Path) -> None:
     """Writes `contents` as torch does, whole or not at all. Raises ValueError in one line as `replacing` does."""
     import torch  # here: not everyone who replaces a file waits for it

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -199,8 +200,10 @@ def print_distilled(console: Console, facts: dict[str, Any]) -> None:
         table.add_row(escape(name), *_numbers(evaluation.Score(**score)), f"{gain:+.2f} dB")
     if facts["scores"]:
         console.print(table)
-    for place in facts["files"]:
-        consoles.say(console, place)
+    ways = "from the mixture", "its twin, from photos alone"
+    for place, way in zip(facts["files"], ways, strict=False):
+        words = f"{place}: {facts['expert']} distilled {way}" if way == ways[0] else f"{place}: {way}"
+        consoles.say(console, f"{words}; look at it with: moegs-view {quote(place)}")
 
 
 def expert_table(scores: evaluation.Scores) -> Table:

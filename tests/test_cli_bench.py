@@ -7,7 +7,10 @@ import filmed
 import pytest
 import recordings
 from command_line import refusal, run
-from mixtures import mixture
+from mixtures import mixture, rig
+
+from moegs import checkpoint
+from moegs.checkpoint import Checkpoint
 
 QUICK = ("--rounds", 2, "--warm-up", 0)
 
@@ -78,6 +81,16 @@ def test_another_scene_is_refused(
     data = recordings.write_folders(tmp_path / "data")
     assert run(monkeypatch, "bench", made_file, "--data", data) == 1
     assert "give" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_scene_is_not_timed_beside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made_file: Path, tmp_path: Path
+) -> None:
+    other = mixture(("poly",))
+    other.rig = rig(cameras=4)
+    checkpoint.save(Checkpoint(other), tmp_path / "other.pt")
+    told = refusal(monkeypatch, capsys, "bench", made_file, *QUICK, "--against", tmp_path / "other.pt")
+    assert "other.pt': different cameras, 'cam03' in one alone; compare mixtures of one data set" in told
 
 
 def test_render_tells_what_gating_cost(

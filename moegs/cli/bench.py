@@ -12,6 +12,7 @@ from torch import Tensor
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from moegs import checkpoint, evaluation, reports, verification
+from moegs import compare as comparing
 from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
@@ -81,7 +82,7 @@ def bench(
     shot = ShotOptions(camera=options.camera, time=options.time, size=options.size, skip_below=options.skip_below).shot(
         mixture
     )
-    others = _others(options.against, mixture)
+    others = _others(options.against, mixture, path)
     photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
     rounds = Rounds(options.rounds, options.warm_up)
     refuse_unwritable(json, markdown)
@@ -104,8 +105,11 @@ def bench(
         reports.write(markdown, text)
 
 
-def _others(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
-    """The checkpoints at `paths` by their files' names, with a number where two are called alike."""
+def _others(paths: Sequence[Path], mixture: Mixture, own: Path) -> dict[str, Mixture]:
+    """The checkpoints at `paths` by their files' names, with a number where two are called alike.
+
+    Raises ValueError where one does not show the scene of `mixture`, which was read from `own`.
+    """
     found: dict[str, Mixture] = {}
     for path in paths:
         stem = path.stem.replace(":", "-")
@@ -114,6 +118,7 @@ def _others(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
             number += 1
             name = f"{stem}-{number}"
         found[name] = checkpoint.load(path, mixture.device).mixture
+        comparing.check(mixture.rig, found[name].rig, (str(own), str(path)))
     return found
 
 

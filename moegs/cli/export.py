@@ -129,7 +129,7 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
         decode(scene, rig.test)
     with progress("pictures") as advance:
         before = None if scene is None else evaluation.evaluate(mixture, scene, on_picture=advance).mixture.psnr
-    stored = loaded.scores.get("mixture", {}).get("psnr") if before is None else before
+    stored = loaded.psnr if before is None else before
     score = UNSCORED if stored is None else stored
     aim = compact.needed(score, SPARE * options.max_loss)
     with progress("tensors") as advance:
@@ -138,7 +138,7 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
         found = None if scene is None else evaluation.evaluate(made.mixture, scene, on_picture=advance)
     after = None if found is None else found.mixture.psnr
     loss = compact.lost(score, made.psnr) if before is None or after is None else before - after
-    if loss > options.max_loss:
+    if not loss <= options.max_loss:
         raise ValueError(
             f"{path}: with 16 bits for most tensors it loses {loss:.3f} dB, more than {options.max_loss:g}; allow more "
             "with --max-loss"

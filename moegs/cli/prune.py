@@ -1,6 +1,5 @@
 """moegs prune: a mixture without the Gaussians that matter least."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -86,13 +85,13 @@ def prune(
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
         out: The checkpoint to write; it must not exist unless --force.
-        resume: Go on with what an earlier, killed run of the same command left.
+        resume: Go on with what an earlier, killed run of the same command left, if it left anything.
         device: Where to compute.
         json: Also write what was done as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
     from moegs.training import recipes, thinning, workplace
-    from moegs.training.progress import show
+    from moegs.training.progress import show, with_note
     from moegs.training.thinning import Thinning
 
     settings, source = options.settings(), choices.of(data.absolute())
@@ -101,14 +100,12 @@ def prune(
     refuse_loss((out, work, json), (path, RunFolder(path.parent).config), force)
     training, note = recipes.router(path, checkpoint.load(path))
     refuse_unwritable(out, json)
-    if note and settings.finetune:
-        print(note, file=sys.stderr)
     wanted = Thinning(
         sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=options.weigh_anew
     )
     with show() as on_event, workplace.claimed(work, wanted, resume) as folder:
-        course = thinning.alone(folder, settings.finetune)
-        thin = thinning.thinned(path, wanted, course, device_called(device), on_event)
+        course, tell = thinning.alone(folder, settings.finetune), with_note(on_event, note if settings.finetune else "")
+        thin = thinning.thinned(path, wanted, course, device_called(device), tell)
         checkpoint.save(thin, out)
     folder.remove()
     facts = thin.provenance["pruned"] | {"bytes": {"before": path.stat().st_size, "after": out.stat().st_size}}

@@ -1,5 +1,6 @@
 """moegs sweep: what pruning costs and gains at each ratio."""
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,6 +80,8 @@ def sweep(
     if options.criterion not in loaded.criteria:
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
+    elif options.weigh_every > 1:
+        print(f"{path}: holds its scores already, so that --weigh-every is not used", file=sys.stderr)
     by = scores[options.criterion]
     console = consoles.console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)

@@ -38,6 +38,18 @@ def show(console: Console | None = None) -> Iterator[OnEvent]:
         yield reporter.tell
 
 
+def with_note(on_event: OnEvent, note: str) -> OnEvent:
+    """`on_event`, told `note` before the first event: when all that can be refused beforehand was not."""
+    notes = [Told(note, warning=True)] if note else []
+
+    def tell(event: Event) -> None:
+        while notes:
+            on_event(notes.pop())
+        on_event(event)
+
+    return tell
+
+
 class Reporter:
     """Shows events on a console."""
 
