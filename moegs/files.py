@@ -1,5 +1,6 @@
 """Files that are whole or not there, and what is told of those that cannot be read."""
 
+import glob
 import os
 import shutil
 import zipfile
@@ -76,14 +77,21 @@ def altered(path: Path) -> str | None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its name when the block ends well; else it is gone, and all in it.
 
+    What killed processes left of theirs for the same `path` is removed.
+
     Raises ValueError when `path` is there already, its folder cannot be made or written, or the disk is full.
     """
     if os.path.lexists(path):
         raise ValueError(f"{path}: exists already; choose another name for the folder")
     check_parents(path)
     place = Path(os.path.realpath(path))
-    temporary = place.with_name(f".{place.name[:NAME_KEPT]}.{os.getpid()}.part")
+    start = f".{place.name[:NAME_KEPT]}."
+    temporary = place.with_name(f"{start}{os.getpid()}.part")
     try:
+        for left in place.parent.glob(f"{glob.escape(start)}*.part"):
+            process = left.name.removeprefix(start).removesuffix(".part")
+            if process.isdecimal() and not _runs(int(process)):
+                shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             yield temporary
@@ -94,6 +102,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise ValueError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room there"
         ) from None
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def is_device(path: Path) -> bool:

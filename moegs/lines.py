@@ -1,4 +1,4 @@
-"""Lines: text that holds names, which may hold anything, as one line."""
+"""Lines: text that holds names, which may hold anything, as one line; and numbers in it, not rounded wrongly."""
 
 import unicodedata
 
@@ -12,3 +12,9 @@ def one_line(text: str) -> str:
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in BREAKS else letter
         for letter in text
     )
+
+
+def threshold(share: float) -> str:
+    """`share`, less than 1, in few digits that do not make it 1."""
+    short = f"{share:g}"
+    return short if float(short) < 1 else str(share)

@@ -15,6 +15,7 @@ from rich.table import Table
 from moegs import checkpoint, config, consoles, evaluation, views
 from moegs.consoles import escape
 from moegs.files import replacing
+from moegs.lines import threshold
 from moegs.mixture import Mixture
 from moegs.quantisation import Packing
 
@@ -180,7 +181,7 @@ def print_scores(console: Console, scores: evaluation.Scores, own: str | None, p
 
 def score_table(scores: evaluation.Scores) -> Table:
     """A row for every expert, then for the mixture and for what it is measured against."""
-    gating = f", tile gating below {scores.skip_below:g}" if scores.skip_below else ""
+    gating = f", tile gating below {threshold(scores.skip_below)}" if scores.skip_below else ""
     table = _scoring(f"{scores.split} split, {scores.pictures} pictures{gating}", "mean gate")
     for name, score in scores.experts.items():
         table.add_row(escape(name), *_numbers(score), f"{scores.gates[name]:.1%}")

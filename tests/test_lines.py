@@ -13,7 +13,7 @@ from rich.table import Table
 
 from moegs.consoles import escape, say
 from moegs.legends import Legend, Swatch
-from moegs.lines import one_line
+from moegs.lines import one_line, threshold
 from moegs.training.events import Told
 from moegs.training.progress import show
 
@@ -30,6 +30,11 @@ from moegs.training.progress import show
 )
 def test_what_would_end_a_line_is_its_escape(text: str, line: str) -> None:
     assert one_line(text) == line
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.02, "0.02"), (0.95, "0.95"), (0.9999999, "0.9999999")])
+def test_what_is_less_than_1_is_not_printed_as_1(share: float, text: str) -> None:
+    assert threshold(share) == text
 
 
 @pytest.mark.parametrize("name", ["we [/b] ird.pt", "a[bold]b.pt", "a\\[b].pt", "pip install 'moegs[colmap]'"])

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from moegs import consoles
 from moegs.consoles import escape
+from moegs.lines import threshold
 
 STAGES = ("project", "bin+sort", "project+bin+sort", "composite", "gate", "blend", "pixels", "encode")
 WORDS = {
@@ -102,8 +103,8 @@ def title(facts: Mapping[str, Any]) -> str:
     width, height = facts["size"]
     command = f"`{facts['command']}`: " if "command" in facts else ""
     return (
-        f"{command}{width}x{height}, t {facts['t']:g}, tile gating below {facts['skip_below']:g}, {facts['rounds']} "
-        f"rounds in turn on {facts['device']}; milliseconds"
+        f"{command}{width}x{height}, t {facts['t']:g}, tile gating below {threshold(facts['skip_below'])}, "
+        f"{facts['rounds']} rounds in turn on {facts['device']}; milliseconds"
     )
 
 

@@ -17,7 +17,7 @@ from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import progress
-from moegs.cli.shot_options import ShotOptions
+from moegs.cli.shot_options import ShotOptions, check_gating
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device
@@ -82,6 +82,8 @@ def bench(
     shot = ShotOptions(camera=options.camera, time=options.time, size=options.size, skip_below=options.skip_below).shot(
         mixture
     )
+    if options.verify_gating:
+        check_gating(True, options.skip_below, mixture)
     others = _others(options.against, mixture, path)
     photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
     rounds = Rounds(options.rounds, options.warm_up)

@@ -62,10 +62,10 @@ def evaluate(
     from moegs.data import load_scene
 
     refuse_loss((json,), (path, *(file for each in options.routers for file in rivals.files(each))), force)
-    check_gating(options.verify_gating, options.skip_below)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
     settings = choices.of(data)
     mixture = load(path, device).mixture
+    check_gating(options.verify_gating, options.skip_below, mixture)
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)

@@ -37,9 +37,9 @@ def render(
         force: Overwrite OUT.
     """
     refuse_loss((out,), (path,), force)
-    check_gating(verify_gating, shot.skip_below)
     variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)
+    check_gating(verify_gating, wanted.skip_below, variants.mixture)
     drawn: list[Shot] = []
 
     def draw(each: Shot) -> Drawing:
