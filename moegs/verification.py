@@ -35,7 +35,8 @@ class GatingErrors:
         """All of it for people."""
         return (
             f"tile gating below {threshold(self.skip_below)}: {self.dropped:.1%} not drawn, {self.wrongly:.3%} of "
-            f"pixels wrongly dropped, largest error {self.largest:.5f}, 99.9th percentile {self.tail:.5f}, {self.psnr:.1f} dB"
+            f"pixels wrongly dropped, largest error {self.largest:.5f}, 99.9th percentile {self.tail:.5f}, "
+            f"{self.psnr:.1f} dB"
         )
 
 
