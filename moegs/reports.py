@@ -129,7 +129,7 @@ def _weighed(criteria: Sequence[str]) -> dict[str, str]:
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:
     """The stored PSNRs in one line, where there are any."""
     match scores:
-        case {"split": str(split), "pictures": int(pictures), "mixture": {"psnr": float(psnr)}}:
+        case {"split": str(split), "pictures": int(pictures), "mixture": {"psnr": float(psnr)}} if math.isfinite(psnr):
             return {"score": f"{psnr:.2f} dB on {pictures} pictures of the {split} split"}
         case _:
             return {}

@@ -65,10 +65,10 @@ def evaluate(
     protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
     settings = choices.of(data)
     mixture = load(path, device).mixture
-    check_gating(options.verify_gating, options.skip_below, mixture)
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)
+    check_gating(options.verify_gating, options.skip_below, mixture)
     refuse_unwritable(json)
     decode(scene, protocol.cameras(mixture.rig))
     with progress("pictures") as advance:

@@ -78,7 +78,7 @@ class ShotOptions:
         camera = rig.cameras[rig.find(self.camera)]
         if self.size is not None:
             (width, height), (across, down) = _size(self.size), (1, 1) if comparison is None else comparison.panes
-            if width < across or height < down:
+            if across * down > 1 and (width < across or height < down):
                 raise ValueError(f"size '{self.size}': both pictures share it; give at least {across}x{down}")
             camera = camera.fitted(width // across, height // down)
         return Shot(
