@@ -184,7 +184,7 @@ def test_what_cannot_be_is_refused_before_anything_is_weighed(
         wrong = [
             ("alone", (*cut, *by_gradient, "--out", tmp_path / "x.pt"), "there is no gate-gradient"),
             ("alone", (*cut, "--out", tmp_path / "folder.pt"), "folder.pt: is a folder; give a file"),
-            ("alone", (*cut, "--out", tmp_path / "file" / "x.pt"), "x.pt: cannot be written"),
+            ("alone", (*cut, "--out", tmp_path / "file" / "x.pt"), "file is a file, not a folder"),
         ]
     for name, asked, message in wrong:
         assert message in refusal(monkeypatch, capsys, verb, tmp_path / f"{name}.pt", *data, *asked)
