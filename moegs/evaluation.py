@@ -12,6 +12,7 @@ from torch import Tensor
 
 from moegs import metrics
 from moegs.data.scene import Rig, Scene
+from moegs.lines import threshold
 from moegs.lpips import SMALLEST, Range
 from moegs.mixture import Mixture, MixtureRender
 
@@ -48,7 +49,7 @@ class Protocol:
         seen = "[0, 1]" if self.lpips == "unit" else "[-1, 1]"
         gating = (
             f"drawn with tile gating: an expert is left out in tiles where its gate is estimated below "
-            f"{self.skip_below:g}; experts, average and oracle are exact"
+            f"{threshold(self.skip_below)}; experts, average and oracle are exact"
         )
         return {
             "psnr": "dB, per picture, then the mean; colours in [0, 1], neither clamped nor quantised",

@@ -1,6 +1,6 @@
 """Legends: what the colours of a picture mean, drawn into it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,8 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from moegs.lines import one_line
 
 PALETTE = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
 """Colours of the experts in their order, told apart by the colour-blind too (Okabe and Ito)."""
@@ -59,7 +61,7 @@ class Legend:
     def burn(self, picture: UInt8[np.ndarray, "H W 3"], corner: Corner = "bottom") -> UInt8[np.ndarray, "H W 3"]:
         """A copy of `picture` with the legend in one of its corners, sized to the picture."""
         height, width = picture.shape[:2]
-        plate = (_flat_plate if self.flat else _plate)(self, _letter(width, height), width)[:height, :width]
+        plate = (_flat_plate if self.flat else _plate)(self._lined(), _letter(width, height), width)[:height, :width]
         h, w = plate.shape[:2]
         burnt = picture.copy()
         top, left = 0 if corner.startswith("top") else height - h, width - w if corner.endswith("right") else 0
@@ -67,6 +69,16 @@ class Legend:
         opacity = plate[..., 3:].astype(np.float32) / 255
         place[:] = (place * (1 - opacity) + plate[..., :3] * opacity + 0.5).astype(np.uint8)
         return burnt
+
+    def _lined(self) -> "Legend":
+        """With each of its texts in one line, since names may hold anything."""
+        return replace(
+            self,
+            title=one_line(self.title),
+            ticks=tuple(map(one_line, self.ticks)),
+            swatches=tuple(replace(swatch, text=one_line(swatch.text)) for swatch in self.swatches),
+            notes=tuple(map(one_line, self.notes)),
+        )
 
 
 def strip(width: int, height: int) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from moegs import allocator
+from moegs.lines import one_line
 
 STOPPED = 130
 """The exit code of what was asked to stop."""
@@ -65,7 +66,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
 def _end(code: int, line: str = "") -> None:
     """Ends the program after `line`, which is one whatever names hold; what is still unwritten on stdout is lost."""
     if line and sys.stderr is not None:
-        print("\\n".join(line.splitlines()), file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from moegs import checkpoint, config, evaluation, views
+from moegs import checkpoint, config, consoles, evaluation, views
+from moegs.consoles import escape
 from moegs.files import replacing
+from moegs.lines import threshold
 from moegs.mixture import Mixture
 from moegs.quantisation import Packing
 
@@ -26,7 +28,7 @@ def tell(target: Path | None, facts: dict[str, Any], human: Callable[[Console], 
     alone = target is not None and str(target) == "-"
     if alone and sys.stdout is None:
         raise ValueError("--json -: standard output is closed; open it, or give a file")
-    human(Console(stderr=alone))
+    human(consoles.console(stderr=alone))
     text = json.dumps(_finite(facts), indent=2, allow_nan=False)
     if alone:
         print(text)
@@ -127,7 +129,7 @@ def _weighed(criteria: Sequence[str]) -> dict[str, str]:
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:
     """The stored PSNRs in one line, where there are any."""
     match scores:
-        case {"split": str(split), "pictures": int(pictures), "mixture": {"psnr": float(psnr)}}:
+        case {"split": str(split), "pictures": int(pictures), "mixture": {"psnr": float(psnr)}} if math.isfinite(psnr):
             return {"score": f"{psnr:.2f} dB on {pictures} pictures of the {split} split"}
         case _:
             return {}
@@ -174,12 +176,12 @@ def print_scores(console: Console, scores: evaluation.Scores, own: str | None, p
     if own is not None and scores.rivals:
         console.print(router_table(scores, own))
     for name, words in scores.protocol.items():
-        console.print(f"{name.upper()}: {escape(words)}", highlight=False)
+        consoles.say(console, f"{name.upper()}: {words}")
 
 
 def score_table(scores: evaluation.Scores) -> Table:
     """A row for every expert, then for the mixture and for what it is measured against."""
-    gating = f", tile gating below {scores.skip_below:g}" if scores.skip_below else ""
+    gating = f", tile gating below {threshold(scores.skip_below)}" if scores.skip_below else ""
     table = _scoring(f"{scores.split} split, {scores.pictures} pictures{gating}", "mean gate")
     for name, score in scores.experts.items():
         table.add_row(escape(name), *_numbers(score), f"{scores.gates[name]:.1%}")
@@ -199,8 +201,10 @@ def print_distilled(console: Console, facts: dict[str, Any]) -> None:
         table.add_row(escape(name), *_numbers(evaluation.Score(**score)), f"{gain:+.2f} dB")
     if facts["scores"]:
         console.print(table)
-    for place in facts["files"]:
-        console.print(escape(place), highlight=False, soft_wrap=True)
+    ways = "from the mixture", "its twin, from photos alone"
+    for place, way in zip(facts["files"], ways, strict=False):
+        words = f"{place}: {facts['expert']} distilled {way}" if way == ways[0] else f"{place}: {way}"
+        consoles.say(console, f"{words}; look at it with: moegs-view {quote(place)}")
 
 
 def expert_table(scores: evaluation.Scores) -> Table:

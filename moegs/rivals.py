@@ -26,12 +26,16 @@ def load(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
     return rivals
 
 
+def files(path: Path) -> list[Path]:
+    """The files that are read for `path`, a checkpoint or a folder of them."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.glob("*.pt")) if not file.name.endswith(".state.pt")]
+
+
 def _found(path: Path, mixture: Mixture) -> dict[Path, Mixture]:
     """The rivals in a checkpoint or a folder, by file."""
-    files = [path]
-    if path.is_dir():
-        files = [file for file in sorted(path.glob("*.pt")) if not file.name.endswith(".state.pt")]
-    others = {file: checkpoint.load(file, mixture.device).mixture for file in files}
+    others = {file: checkpoint.load(file, mixture.device).mixture for file in files(path)}
     found = {file: _over(mixture, other, file) for file, other in others.items() if other.router is not None}
     if not found:
         what = "no checkpoint with a router in this folder" if path.is_dir() else "one expert alone, without a router"

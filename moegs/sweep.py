@@ -19,6 +19,9 @@ from moegs.views import to_pixels
 ROUNDS = Rounds(15, warm_up=2)
 """In which a mixture's frames are timed."""
 
+MOST = 1000
+"""Ratios of one sweep."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -55,6 +58,8 @@ def ratios(text: str) -> list[float]:
         raise refused from None
     if len(parts) not in (1, 3) or count < 1 or not (0 <= first <= last <= 1):
         raise refused
+    if count > MOST:
+        raise ValueError(f"--prune {text}: got {count} ratios, each of which is measured; give {MOST} at most")
     return [round(float(ratio), 6) for ratio in np.linspace(first, last, count)]
 
 

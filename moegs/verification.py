@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moegs.lines import threshold
 from moegs.mixture import Mixture, MixtureRender
 from moegs.shots import Shot
 
@@ -33,8 +34,9 @@ class GatingErrors:
     def line(self) -> str:
         """All of it for people."""
         return (
-            f"tile gating below {self.skip_below:g}: {self.dropped:.1%} not drawn, {self.wrongly:.3%} of pixels "
-            f"wrongly dropped, largest error {self.largest:.5f}, 99.9th percentile {self.tail:.5f}, {self.psnr:.1f} dB"
+            f"tile gating below {threshold(self.skip_below)}: {self.dropped:.1%} not drawn, {self.wrongly:.3%} of "
+            f"pixels wrongly dropped, largest error {self.largest:.5f}, 99.9th percentile {self.tail:.5f}, "
+            f"{self.psnr:.1f} dB"
         )
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -164,6 +165,20 @@ def test_a_truncated_file_is_refused(file: Path, share: float) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[: int(share * len(whole))])
     assert "truncated" in refusal(file)
+
+
+def test_bytes_that_were_altered_are_refused_though_they_are_numbers(file: Path) -> None:
+    whole = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as parts:
+        largest = max(parts.infolist(), key=lambda part: part.file_size)
+    inside = largest.header_offset + 200 + largest.file_size // 2
+    whole[inside] ^= 1
+    file.write_bytes(whole)
+    assert f"damaged checkpoint ('{largest.filename}' is not what was written); write or copy it again" in refusal(file)
+
+
+def test_what_is_no_file_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    assert "/dev/null: is no ordinary file; give a checkpoint file" in refusal(Path("/dev/null"))
 
 
 def test_a_newer_version_is_refused(file: Path) -> None:

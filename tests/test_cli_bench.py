@@ -7,7 +7,12 @@ import filmed
 import pytest
 import recordings
 from command_line import refusal, run
-from mixtures import mixture
+from mixtures import mixture, rig
+
+from moegs import checkpoint
+from moegs.checkpoint import Checkpoint
+from moegs.mixture import Mixture
+from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
 
 QUICK = ("--rounds", 2, "--warm-up", 0)
 
@@ -78,6 +83,43 @@ def test_another_scene_is_refused(
     data = recordings.write_folders(tmp_path / "data")
     assert run(monkeypatch, "bench", made_file, "--data", data) == 1
     assert "give" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_scene_is_not_timed_beside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made_file: Path, tmp_path: Path
+) -> None:
+    other = mixture(("poly",))
+    other.rig = rig(cameras=4)
+    checkpoint.save(Checkpoint(other), tmp_path / "other.pt")
+    told = refusal(monkeypatch, capsys, "bench", made_file, *QUICK, "--against", tmp_path / "other.pt")
+    assert "other.pt': different cameras, 'cam03' in one alone; compare mixtures of one data set" in told
+
+
+@pytest.mark.parametrize(
+    ("router", "below", "reason"),
+    [
+        (None, 0.02, "this is one expert alone"),
+        (PixelConfig(), 0.02, "a router of kind pixel has to see every expert's picture"),
+        (VolumeConfig(), 0.02, "a router of kind volume has to see every expert's picture"),
+        (UniformConfig(), 0.02, "a router of kind uniform gives every expert the same share"),
+    ],
+    ids=["alone", "pixel", "volume", "uniform"],
+)
+def test_where_nothing_can_be_skipped_it_is_told_and_not_verified(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    router: AnyRouterConfig | None, below: float, reason: str,
+) -> None:  # fmt: skip
+    path, made = tmp_path / "made.pt", mixture(("poly",) if router is None else ("poly", "key"))
+    judge = None if router is None else router.start([60, 60])
+    checkpoint.save(Checkpoint(Mixture(made.names, made.members, judge, made.rig)), path)
+    for out, told in (("a.png", ""), ("b.png", f"--skip-below {below}: nothing is skipped, since {reason}\n")):
+        options = ("--skip-below", below) if told else ()
+        assert run(monkeypatch, "render", path, *options, "--out", tmp_path / out) == 0
+        assert capsys.readouterr().err == told
+    wanted = f"--verify-gating: nothing is skipped, since {reason}; leave it out"
+    options = ("--skip-below", below, "--verify-gating")
+    assert wanted in refusal(monkeypatch, capsys, "render", path, *options, "--out", tmp_path / "c.png")
+    assert wanted in refusal(monkeypatch, capsys, "bench", path, *QUICK, *options)
 
 
 def test_render_tells_what_gating_cost(

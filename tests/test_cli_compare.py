@@ -92,6 +92,12 @@ def test_of_itself_whole_it_is_equal(
         ("kept:0.5", ("--view", "gates", "--mode", "diff"), "'full, 50% kept' have rgb, "),
         ("kept:0.5", ("--position", "2"), "position: got 2, expected a share of the picture"),
         ("kept:0.5", ("--size", "100000x100000"), "has more than 67108864 pixels"),
+        ("kept:0.5", ("--mode", "side", "--size", "1x1"), "size '1x1': both pictures share it; give at least 2x1"),
+        (
+            "kept:0.5",
+            ("--mode", "side", "--signed"),
+            "--signed: is of the difference, not of --mode side; give --mode diff",
+        ),
         ("nowhere.pt", (), "nowhere.pt: does not exist"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import filmed
 import pytest
-from command_line import run
+from command_line import refusal, run
 from mixtures import mixture
 from PIL import Image
 
@@ -40,7 +40,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, verb: str, folder: Path, *wrong: ob
 
 
 @pytest.mark.parametrize(
-    ("place", "told"), [("folder.json", "folder.json: is a folder; give a file"), ("file/x.json", "x.json: cannot be")]
+    ("place", "told"),
+    [("folder.json", "folder.json: is a folder; give a file"), ("file/x.json", "file is a file, not a folder")],
 )
 @pytest.mark.parametrize("verb", WORK)
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(
@@ -106,6 +107,70 @@ def test_json_overwrites_nothing_unasked(
     assert json.loads(mine.read_text())["frames"] == 6
 
 
+TWO = {
+    "prune": ("prune", "--data", "data", "--ratio", "0.5", "--out", "a.pt", "--json"),
+    "export": ("export", "--compact", "--out", "a.pt", "--json"),
+    "distill": ("distill", "--data", "data", "--expert", "poly", "--twin", "--out", "a.pt", "--json"),
+    "bench": ("bench", "--markdown", "a.pt", "--json"),
+}
+"""How verbs that write several files are called, up to the name of the last."""
+
+
+@pytest.mark.parametrize("verb", TWO)
+def test_no_output_is_written_over_another_whatever_their_paths_look_like(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path, verb: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "made.pt"):
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "link.json").symlink_to("a.pt")
+    twin = ["a-twin.pt", "a.run", "a.run/x.json"] if verb == "distill" else []
+    for same in ("a.pt", "./a.pt", tmp_path / "a.pt", "link.json", *twin):
+        first, *rest = TWO[verb]
+        told = refusal(monkeypatch, capsys, first, "made.pt", *rest, same, "--force")
+        assert "is written as" in told or "is written too" in told
+    (tmp_path / "a.pt").touch()
+    (tmp_path / "hard.json").hardlink_to(tmp_path / "a.pt")
+    first, *rest = TWO[verb]
+    assert "is written as" in refusal(monkeypatch, capsys, first, "made.pt", *rest, "hard.json", "--force")
+    assert not (tmp_path / "a.run").exists()
+
+
+def test_an_output_in_the_folder_of_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+) -> None:
+    frames = tmp_path / "frames"
+    options = ("--ply", frames, "--compact", "--out", frames / "x.pt")
+    assert "one cannot lie in the other" in refusal(monkeypatch, capsys, "export", file, *options)
+    assert not frames.exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("bench", ("--against", "other.pt", "--json")),
+        ("bench", ("--against", "other.pt", "--markdown")),
+        ("eval", ("--data", "data", "--routers", "other.pt", "--json")),
+        ("eval", ("--data", "data", "--routers", "run", "--json")),
+        ("distill", ("--data", "data", "--expert", "poly", "--config", "other.pt", "--out", "x.pt", "--json")),
+        ("compare", ("other.pt", "--out")),
+    ],
+)
+def test_force_overwrites_no_second_file_that_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path,
+    verb: str, options: tuple[str, ...],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(folder / "data")
+    (tmp_path / "run").mkdir()
+    read = tmp_path / ("run/other.pt" if "run" in options else "other.pt")
+    read.write_text("mine")
+    assert "is the file that is read" in refusal(
+        monkeypatch, capsys, verb, folder / "made.pt", *options, read, "--force"
+    )
+    assert read.read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("out", "reason"),
     [("a" * 300 + ".png", "File name too long"), ("x\ny.png", None), ("/proc/x.png", "cannot be written")],
@@ -150,4 +215,4 @@ def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert out.read_text() == "mine"
     assert run(monkeypatch, "render", made_file, "--out", out, "--force") == 0
     with Image.open(out) as picture:
-        assert picture.size == (48, 32)
+        assert picture.size == (32, 24)

@@ -1,6 +1,7 @@
 """moegs export and moegs distill, as a user meets them."""
 
 import json
+import math
 from pathlib import Path
 
 import filmed
@@ -105,6 +106,17 @@ def test_an_export_that_cannot_be_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("scores", [{"mixture": "hello"}, {"mixture": {"psnr": math.nan}}, {"mixture": {"psnr": "x"}}])
+def test_what_is_no_finite_score_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, scores: dict
+) -> None:
+    path = tmp_path / "odd.pt"
+    checkpoint.save(Checkpoint(mixture(("poly",)), scores=scores), path)
+    assert checkpoint.load(path).psnr is None
+    assert run(monkeypatch, "export", path, "--compact", "--out", tmp_path / "x.pt", "--json", "-") == 0
+    assert 0 <= json.loads(capsys.readouterr().out)["loss"] <= 0.1
+
+
 @pytest.mark.parametrize("scratch", [False, True], ids=["continued", "from scratch"])
 def test_distil_makes_a_checkpoint_and_a_table(
     scratch: bool,
@@ -115,6 +127,9 @@ def test_distil_makes_a_checkpoint_and_a_table(
 ) -> None:
     full, data = full_and_data
     out, config = tmp_path / "student.pt", tmp_path / "run.yaml"
+    linked, real = out, tmp_path / "elsewhere" / "real.pt"  # written through
+    real.parent.mkdir()
+    linked.symlink_to(real)
     config.write_text(
         f"data: {{path: {data}}}\n"
         "experts: [{name: poly, steps: 8, expert: {kind: polynomial}}, {name: key, expert: {kind: keyframe}}]"
@@ -140,8 +155,16 @@ def test_distil_makes_a_checkpoint_and_a_table(
     facts = json.loads(captured.out)
     assert list(facts["scores"]) == ["poly", "student", "twin, photos alone", "mixture"]
     assert "against it before" in captured.err
-    assert ("how 'poly' was trained is not known" in captured.err) == (not scratch)
-    assert {path.name for path in tmp_path.iterdir()} == {"student.pt", "student-twin.pt", "run.yaml"}
+    assert ("how 'poly' was trained is not known; it goes on with the def" in captured.err) == (not scratch)
+    assert "saved, " not in captured.err  # in a folder that is gone
+    *_, student, twin = captured.err.splitlines()
+    assert student == f"{out}: poly distilled from the mixture; look at it with: moegs-view {out}"
+    assert twin.endswith(
+        f"student-twin.pt: its twin, from photos alone; look at it with: moegs-view {tmp_path}/student-twin.pt"
+    )
+    assert linked.is_symlink()
+    assert linked.resolve() == real
+    assert {path.name for path in tmp_path.iterdir()} == {"student.pt", "student-twin.pt", "run.yaml", "elsewhere"}
     for path in (out, tmp_path / "student-twin.pt"):
         found = checkpoint.load(path)
         assert (found.mixture.names, found.mixture.router) == (("poly",), None)
@@ -179,7 +202,8 @@ def test_a_distillation_that_cannot_be_is_one_line(
         (full, "--data", data, "--expert", "poly", "--set", "downscale=2"): "give the same downscale",
     }.items():
         assert run(monkeypatch, "distill", *options, "--out", out, "--device", "cpu") == 1
-        message = capsys.readouterr().err.splitlines()[-1]
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1
         assert told in message
         assert message.startswith("moegs: ")
         assert {path.name for path in tmp_path.iterdir()} == {"alone.pt"}

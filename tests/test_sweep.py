@@ -37,6 +37,11 @@ def test_what_are_no_ratios_is_one_line(text: str):
         ratios(text)
 
 
+def test_too_many_ratios_is_a_line_of_its_own():
+    with pytest.raises(ValueError, match="--prune 0:1:99999999999: got 99999999999 ratios, each of which is measured"):
+        ratios("0:1:99999999999")
+
+
 def test_a_row_tells_what_is_left(folder: Path):
     made = checkpoint.load(folder / "made.pt").mixture
     scene = load_scene(DataConfig(path=folder / "data"), with_points=False)
@@ -95,6 +100,9 @@ def test_ratio_0_stores_the_scores_and_sweep_takes_them_from_there(
     assert "every Gaussian has its score by contribution and by gate-gradient" in " ".join(told.split())
     assert "pruned" not in told
     monkeypatch.setattr(pruning, "importance", lambda *_: pytest.fail("measured again"))
+    again = ("prune", out, "--data", folder / "data", "--out", tmp_path / "x.pt", "--ratio", 0, "--weigh-every", 2)
+    assert run(monkeypatch, *again) == 0
+    assert "are in the checkpoint already, so that weigh_every is not used" in capsys.readouterr().err
     assert run(monkeypatch, "sweep", out, "--data", folder / "data", "--prune", "0:0.8:3", "--json", "-") == 0
     captured = capsys.readouterr()
     rows = json.loads(captured.out)["rows"]
@@ -176,7 +184,7 @@ def test_what_cannot_be_is_refused_before_anything_is_weighed(
         wrong = [
             ("alone", (*cut, *by_gradient, "--out", tmp_path / "x.pt"), "there is no gate-gradient"),
             ("alone", (*cut, "--out", tmp_path / "folder.pt"), "folder.pt: is a folder; give a file"),
-            ("alone", (*cut, "--out", tmp_path / "file" / "x.pt"), "x.pt: cannot be written"),
+            ("alone", (*cut, "--out", tmp_path / "file" / "x.pt"), "file is a file, not a folder"),
         ]
     for name, asked, message in wrong:
         assert message in refusal(monkeypatch, capsys, verb, tmp_path / f"{name}.pt", *data, *asked)

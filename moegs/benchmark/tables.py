@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from moegs import consoles
+from moegs.consoles import escape
+from moegs.lines import threshold
 
 STAGES = ("project", "bin+sort", "project+bin+sort", "composite", "gate", "blend", "pixels", "encode")
 WORDS = {
@@ -83,16 +86,16 @@ def markdown(facts: Mapping[str, Any]) -> str:
 
 def show(console: Console, facts: Mapping[str, Any]) -> None:
     """The tables for people."""
-    console.print(escape(title(facts)), highlight=False)
+    consoles.say(console, title(facts))
     for section in sections(facts):
-        table = Table(title=section.title, title_justify="left")
+        table = Table(title=escape(section.title), title_justify="left")
         for number, column in enumerate(section.columns):
             table.add_column(column, justify="right" if number else "left")
         for row in section.rows:
             table.add_row(*(escape(cell.replace("`", "")) for cell in row))
         console.print(table)
     for note in facts["notes"]:
-        console.print(escape(f"Note: {note}."), highlight=False)
+        consoles.say(console, f"Note: {note}.")
 
 
 def title(facts: Mapping[str, Any]) -> str:
@@ -100,8 +103,8 @@ def title(facts: Mapping[str, Any]) -> str:
     width, height = facts["size"]
     command = f"`{facts['command']}`: " if "command" in facts else ""
     return (
-        f"{command}{width}x{height}, t {facts['t']:g}, tile gating below {facts['skip_below']:g}, {facts['rounds']} "
-        f"rounds in turn on {facts['device']}; milliseconds"
+        f"{command}{width}x{height}, t {facts['t']:g}, tile gating below {threshold(facts['skip_below'])}, "
+        f"{facts['rounds']} rounds in turn on {facts['device']}; milliseconds"
     )
 
 

@@ -1,5 +1,6 @@
 """What a checkpoint is: a mixture, and what is known about it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,15 @@ class Checkpoint:
     """Where it comes from: version, command, data, seconds of training."""
     importance: Importance = field(default_factory=dict)
     """How much each Gaussian matters to the mixture, by each criterion of `pruning` that was asked for."""
+
+    @property
+    def psnr(self) -> float | None:
+        """The mixture's on the held-out cameras, dB, as `scores` has it; None where that is no finite number."""
+        match self.scores:
+            case {"mixture": {"psnr": float(psnr) | int(psnr)}} if math.isfinite(psnr):
+                return float(psnr)
+            case _:
+                return None
 
     @property
     def criteria(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from moegs.checkpoint.contents import FORMAT, VERSION, Checkpoint, CheckpointErr
 from moegs.data.scene import Rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
+from moegs.files import altered
 from moegs.mixture import Mixture
 from moegs.quantisation import unpacked
 from moegs.router import AnyRouterConfig, Router
@@ -60,7 +61,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
+            there = "is no ordinary file" if path.exists() else "does not exist"
+            what = "is a folder" if path.is_dir() else there
             raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
         if not path.stat().st_size:
             raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")
@@ -71,7 +73,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if not zipfile.is_zipfile(path):  # as torch has written since 1.6, its index at the end
             raise broken
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        wrong = altered(path)
+        contents = {} if wrong else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path}: not a moegs checkpoint: it holds more than tensors and plain values, which is never executed"
@@ -80,6 +83,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise
     except Exception:  # a damaged file makes torch's reader and zipfile raise almost anything
         raise broken from None
+    if wrong:
+        raise CheckpointError(f"{path}: damaged checkpoint ('{wrong}' is not what was written); write or copy it again")
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path}: a torch file, but not a moegs checkpoint")
     version = contents.get("version")

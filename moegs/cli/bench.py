@@ -12,11 +12,12 @@ from torch import Tensor
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from moegs import checkpoint, evaluation, reports, verification
+from moegs import compare as comparing
 from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import progress
-from moegs.cli.shot_options import ShotOptions
+from moegs.cli.shot_options import ShotOptions, check_gating
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device
@@ -74,15 +75,16 @@ def bench(
     """
     from moegs.benchmark import Rounds, View, measure, tables
 
-    for out in (json, markdown):
-        refuse_existing(out, force, path)
+    refuse_loss((json, markdown), (path, *options.against), force)
     if str(json) == "-" and str(markdown) == "-":
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")
     mixture = load(path, device).mixture
     shot = ShotOptions(camera=options.camera, time=options.time, size=options.size, skip_below=options.skip_below).shot(
         mixture
     )
-    others = _others(options.against, mixture)
+    if options.verify_gating:
+        check_gating(True, options.skip_below, mixture)
+    others = _others(options.against, mixture, path)
     photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
     rounds = Rounds(options.rounds, options.warm_up)
     refuse_unwritable(json, markdown)
@@ -105,8 +107,11 @@ def bench(
         reports.write(markdown, text)
 
 
-def _others(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
-    """The checkpoints at `paths` by their files' names, with a number where two are called alike."""
+def _others(paths: Sequence[Path], mixture: Mixture, own: Path) -> dict[str, Mixture]:
+    """The checkpoints at `paths` by their files' names, with a number where two are called alike.
+
+    Raises ValueError where one does not show the scene of `mixture`, which was read from `own`.
+    """
     found: dict[str, Mixture] = {}
     for path in paths:
         stem = path.stem.replace(":", "-")
@@ -115,6 +120,7 @@ def _others(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
             number += 1
             name = f"{stem}-{number}"
         found[name] = checkpoint.load(path, mixture.device).mixture
+        comparing.check(mixture.rig, found[name].rig, (str(own), str(path)))
     return found
 
 

@@ -11,9 +11,10 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from moegs import compare as comparing
 from moegs import system
 from moegs.cli import drawings
-from moegs.cli.files import load, refuse_existing
-from moegs.cli.shot_options import ShotOptions, VideoOptions
+from moegs.cli.files import load, refuse_loss
+from moegs.cli.shot_options import ShotOptions, VideoOptions, check_gating
 from moegs.compare import Side
+from moegs.lines import one_line
 from moegs.shots import Comparison, Gain, Mode, Shot
 from moegs.system import Device
 from moegs.variants import Variants
@@ -42,7 +43,11 @@ class CompareOptions:
     """What A and B are called in the picture; their files' names when left out."""
 
     def comparison(self, other: str) -> Comparison:
-        """With `other` as B."""
+        """With `other` as B; raises ValueError for what cannot go together."""
+        if self.signed and self.mode != "diff":
+            raise ValueError(
+                f"--signed: is of the difference, not of --mode {self.mode}; give --mode diff, or leave it out"
+            )
         return Comparison(other, self.mode, self.position, self.horizontal, self.gain, self.signed, self.swap)
 
 
@@ -69,11 +74,11 @@ def compare(
         device: Where to compute.
         force: Overwrite OUT.
     """
-    refuse_existing(out, force, path)
-    refuse_existing(out, force, Path(other))
+    refuse_loss((out,), (path, Path(other)), force)
     known = Variants(load(path, device), path)
     known.open(other, system.device(device))
     wanted = shot.shot(known.mixture, look.comparison(other))
+    check_gating(False, wanted.skip_below, known.mixture)
     a, b = known.sides(wanted)
     if look.names is not None:
         a, b = (Side(name, each.mixture) for name, each in zip(look.names, (a, b), strict=True))
@@ -86,9 +91,9 @@ def compare(
         decibels.append(comparing.psnr(drawing, each.view))
         return drawing
 
-    print(drawings.write(draw, known.mixture.rig, wanted, out, video))
+    print(one_line(drawings.write(draw, known.mixture.rig, wanted, out, video)))
     for letter, side in zip("AB", comparing.ordered(a, b, look.comparison(other)), strict=True):
-        print(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}")
+        print(one_line(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}"))
     print(_verdict(wanted.view, decibels))
 
 

@@ -1,16 +1,14 @@
 """moegs distill: one expert of a mixture learns the mixture's picture."""
 
-import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from moegs import checkpoint, evaluation, reports
+from moegs import checkpoint, evaluation, files, reports
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -63,29 +61,28 @@ def distill(
         path: A trained mixture.
         expert: The name of the expert that learns.
         out: The checkpoint to write (.pt); it must not exist unless --force.
-        resume: Go on with what an earlier, killed run of the same command left.
+        resume: Go on with what an earlier, killed run of the same command left, if it left anything.
         device: Where to compute.
         json: Also write the scores as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
     from moegs.training import students, workplace
-    from moegs.training.progress import show
+    from moegs.training.events import Saved
+    from moegs.training.progress import show, with_note
 
     want_suffix(out, ".pt")
     twin = out.with_name(f"{out.stem}-twin.pt") if options.twin else None
-    for place in (out, twin, json):
-        refuse_existing(place, force, path)
+    work = out.with_suffix(workplace.SUFFIX)
+    refuse_loss((out, twin, work, json), (path, options.config, RunFolder(path.parent).config), force)
     teacher = checkpoint.load(path, device_called(device))
     settings, note = _settings(path, teacher, expert, options, data)
     refuse_unwritable(out, twin, json)
-    if note:
-        print(note, file=sys.stderr)
-    work = out.with_suffix(workplace.SUFFIX)
     with show() as on_event:
-        made = students.distil(settings, path.absolute(), work, device, resume, on_event)
+        tell = with_note(lambda event: None if isinstance(event, Saved) else on_event(event), note)  # it moves yet
+        made = students.distil(settings, path.absolute(), work, device, resume, tell)
     for source, place in zip(made, (out, twin), strict=False):
         assert place is not None
-        os.replace(source, place)
+        files.publish(source, place)
     RunFolder(work).remove()
     facts = _facts(teacher, expert, [place for place in (out, twin) if place], settings.data)
     reports.tell(json, facts, lambda console: reports.print_distilled(console, facts))
@@ -101,6 +98,7 @@ def _settings(
     recipe, note = recipes.find(path, teacher, expert, options.config)
     if options.from_scratch and note:
         raise ValueError(f"{path}: {note}; from scratch its whole recipe is needed: give it with --config")
+    note = note and f"{path}: {note}; it goes on with the default settings: --config CONFIG gives its own"
     wanted = DistillTraining(
         expert=expert,
         steps=options.steps,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 
-from moegs import evaluation, reports, rivals, verification
+from moegs import consoles, evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress
 from moegs.cli.shot_options import SkipBelow, VerifyGating, check_gating
 from moegs.lpips import Range as LpipsRange
@@ -61,14 +61,14 @@ def evaluate(
     """
     from moegs.data import load_scene
 
-    refuse_existing(json, force, path)
-    check_gating(options.verify_gating, options.skip_below)
+    refuse_loss((json,), (path, *(file for each in options.routers for file in rivals.files(each))), force)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
     settings = choices.of(data)
     mixture = load(path, device).mixture
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)
+    check_gating(options.verify_gating, options.skip_below, mixture)
     refuse_unwritable(json)
     decode(scene, protocol.cameras(mixture.rig))
     with progress("pictures") as advance:
@@ -85,7 +85,7 @@ def evaluate(
     def human(console: Console) -> None:
         reports.print_scores(console, scores, own, options.per_expert)
         if errors is not None:
-            console.print(errors.line(), highlight=False, soft_wrap=True)
+            consoles.say(console, errors.line())
 
     reports.tell(json, facts, human)
 

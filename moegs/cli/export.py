@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from moegs import checkpoint, compact, evaluation, fusion, reports
+from moegs import checkpoint, compact, consoles, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataOptions
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import decode, progress
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
@@ -79,16 +79,15 @@ def export(
         raise ValueError(
             "--out: names the compact checkpoint; give --compact too (the folder of PLYs is that of --ply)"
         )
-    refuse_existing(small.out, force, path)
-    refuse_existing(json, force, path)
+    if plys.ply is not None and plys.ply.exists():
+        raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
+    refuse_loss((small.out, plys.ply, json), (path,), force)
     if small.compact:
         if small.out is None:
             raise ValueError("--compact: give the file to write with --out")
         if not 0 < small.max_loss < 10:
             raise ValueError(f"--max-loss: got {small.max_loss:g}, expected a number of dB above 0, such as 0.1")
         want_suffix(small.out, ".pt")
-    if plys.ply is not None and plys.ply.exists():
-        raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
     loaded = load(path, device)
     refuse_unwritable(small.out, json)
     facts: dict[str, Any] = {}
@@ -130,7 +129,7 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
         decode(scene, rig.test)
     with progress("pictures") as advance:
         before = None if scene is None else evaluation.evaluate(mixture, scene, on_picture=advance).mixture.psnr
-    stored = loaded.scores.get("mixture", {}).get("psnr") if before is None else before
+    stored = loaded.psnr if before is None else before
     score = UNSCORED if stored is None else stored
     aim = compact.needed(score, SPARE * options.max_loss)
     with progress("tensors") as advance:
@@ -139,7 +138,7 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
         found = None if scene is None else evaluation.evaluate(made.mixture, scene, on_picture=advance)
     after = None if found is None else found.mixture.psnr
     loss = compact.lost(score, made.psnr) if before is None or after is None else before - after
-    if loss > options.max_loss:
+    if not loss <= options.max_loss:
         raise ValueError(
             f"{path}: with 16 bits for most tensors it loses {loss:.3f} dB, more than {options.max_loss:g}; allow more "
             "with --max-loss"
@@ -167,7 +166,7 @@ def _print(console: Console, facts: dict[str, Any]) -> None:
         ply = facts["ply"]
         counts = ply["gaussians"]
         line = f"{ply['folder']}: {ply['of']}, {len(counts)} frames of up to {max(counts):,} Gaussians"
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        consoles.say(console, line)
     if "file" in facts:
         _print_compact(console, facts)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from moegs import demo, reports, system
-from moegs.cli.files import refuse_existing
+from moegs.cli.files import refuse_loss
 
 
 def info(
@@ -25,7 +25,7 @@ def info(
         force: Overwrite the file of --json.
     """
     place = demo.path() if path is None and not machine else path
-    refuse_existing(json, force, place)
+    refuse_loss((json,), (place,), force)
     if machine:
         facts = system.report()
         reports.tell(json, facts, lambda console: console.print(reports.two_columns(facts)))

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from moegs import consoles
 
 if TYPE_CHECKING:
     from moegs.data.scene import Scene
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 @contextmanager
 def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, silent when that is not a terminal; the block calls what it gets with (done, of how many)."""
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    console = consoles.console(stderr=True)
+    words = TextColumn(unit, markup=False)
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), words, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)

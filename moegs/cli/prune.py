@@ -1,19 +1,20 @@
 """moegs prune: a mixture without the Gaussians that matter least."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from moegs import checkpoint, reports
+from moegs import checkpoint, consoles, reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, refuse_existing, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
+from moegs.consoles import escape
 from moegs.pruning import Criterion, Scope
+from moegs.runs import RunFolder
 from moegs.system import Device
 from moegs.system import device as device_called
 
@@ -84,29 +85,27 @@ def prune(
         path: A trained mixture.
         data: The folder of the data set that it was trained on.
         out: The checkpoint to write; it must not exist unless --force.
-        resume: Go on with what an earlier, killed run of the same command left.
+        resume: Go on with what an earlier, killed run of the same command left, if it left anything.
         device: Where to compute.
         json: Also write what was done as JSON to this file; - writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
     from moegs.training import recipes, thinning, workplace
-    from moegs.training.progress import show
+    from moegs.training.progress import show, with_note
     from moegs.training.thinning import Thinning
 
     settings, source = options.settings(), choices.of(data.absolute())
     want_suffix(out, ".pt")
-    refuse_existing(out, force, path)
-    refuse_existing(json, force, path)
+    work = out.with_suffix(workplace.SUFFIX)
+    refuse_loss((out, work, json), (path, RunFolder(path.parent).config), force)
     training, note = recipes.router(path, checkpoint.load(path))
     refuse_unwritable(out, json)
-    if note and settings.finetune:
-        print(note, file=sys.stderr)
     wanted = Thinning(
         sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=options.weigh_anew
     )
-    with show() as on_event, workplace.claimed(out.with_suffix(workplace.SUFFIX), wanted, resume) as folder:
-        course = thinning.alone(folder, settings.finetune)
-        thin = thinning.thinned(path, wanted, course, device_called(device), on_event)
+    with show() as on_event, workplace.claimed(work, wanted, resume) as folder:
+        course, tell = thinning.alone(folder, settings.finetune), with_note(on_event, note if settings.finetune else "")
+        thin = thinning.thinned(path, wanted, course, device_called(device), tell)
         checkpoint.save(thin, out)
     folder.remove()
     facts = thin.provenance["pruned"] | {"bytes": {"before": path.stat().st_size, "after": out.stat().st_size}}
@@ -140,4 +139,4 @@ def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
             low, high = facts[key]["before"], facts[key]["after"]
             table.add_row(words, f"{low:.3f}", f"{high:.3f}", f"{high - low:+.3f}")
     console.print(table)
-    console.print(f"{out}: look at it with: moegs-view {out}", highlight=False, soft_wrap=True)
+    consoles.say(console, f"{out}: look at it with: moegs-view {quote(str(out))}")

@@ -7,9 +7,10 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from moegs import verification
 from moegs.acceleration import Acceleration
 from moegs.cli import drawings
-from moegs.cli.files import CheckpointPath, load, refuse_existing
+from moegs.cli.files import CheckpointPath, load, refuse_loss
 from moegs.cli.progress import progress
 from moegs.cli.shot_options import ShotOptions, VerifyGating, VideoOptions, check_gating
+from moegs.lines import one_line
 from moegs.shots import Shot
 from moegs.system import Device
 from moegs.variants import Variants
@@ -35,17 +36,17 @@ def render(
         device: Where to compute.
         force: Overwrite OUT.
     """
-    refuse_existing(out, force, path)
-    check_gating(verify_gating, shot.skip_below)
+    refuse_loss((out,), (path,), force)
     variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)
+    check_gating(verify_gating, wanted.skip_below, variants.mixture)
     drawn: list[Shot] = []
 
     def draw(each: Shot) -> Drawing:
         drawn.append(each)
         return variants.draw(each)
 
-    print(drawings.write(draw, variants.mixture.rig, wanted, out, video))
+    print(one_line(drawings.write(draw, variants.mixture.rig, wanted, out, video)))
     if verify_gating:
         with progress("pictures verified") as advance:
             errors = verification.verify(variants.kept(wanted.kept).mixture, drawn, advance)

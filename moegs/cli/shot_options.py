@@ -1,11 +1,13 @@
 """What to draw, as flags: every verb that draws takes the same ones."""
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
 from moegs import tours, views
+from moegs.lines import threshold
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
 from moegs.shots import Comparison, Shot
@@ -23,10 +25,28 @@ VerifyGating = Annotated[
 ]
 
 
-def check_gating(verify: bool, skip_below: float) -> None:
-    """Raises ValueError where tile gating is to be verified and there is none."""
+def check_gating(verify: bool, skip_below: float, mixture: Mixture) -> None:
+    """Raises ValueError where tile gating is to be verified and there is none; a line on stderr where it is only asked
+    for."""
     if verify and not skip_below:
         raise ValueError("--verify-gating: nothing is skipped; give --skip-below too, such as 0.02")
+    reason = _ungated(skip_below, mixture)
+    if reason and verify:
+        raise ValueError(f"--verify-gating: nothing is skipped, since {reason}; leave it out")
+    if reason and skip_below:
+        print(f"--skip-below {threshold(skip_below)}: nothing is skipped, since {reason}", file=sys.stderr)
+
+
+def _ungated(skip_below: float, mixture: Mixture) -> str:
+    """Why tile gating leaves out nothing of `mixture`, if so."""
+    router = mixture.router
+    if router is None:
+        return "this is one expert alone"
+    if not router.sees_features_alone:
+        return f"a router of kind {router.config.kind} has to see every expert's picture"
+    if not len(router.feature_background) and skip_below <= 1 / len(mixture.names):
+        return f"a router of kind {router.config.kind} gives every expert the same share"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,8 @@ class ShotOptions:
         camera = rig.cameras[rig.find(self.camera)]
         if self.size is not None:
             (width, height), (across, down) = _size(self.size), (1, 1) if comparison is None else comparison.panes
+            if across * down > 1 and (width < across or height < down):
+                raise ValueError(f"size '{self.size}': both pictures share it; give at least {across}x{down}")
             camera = camera.fitted(width // across, height // down)
         return Shot(
             camera=camera,

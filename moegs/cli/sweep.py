@@ -1,15 +1,15 @@
 """moegs sweep: what pruning costs and gains at each ratio."""
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
 from tyro.conf import OmitArgPrefixes, arg
 
-from moegs import reports
+from moegs import consoles, reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
@@ -69,7 +69,7 @@ def sweep(
 
     options.check()
     steps, source = core.ratios(prune), choices.of(data)
-    refuse_existing(json, force, path)
+    refuse_loss((json,), (path,), force)
     loaded = load(path, device)
     scene = load_scene(source, with_points=False)
     pairs = core.held_out(loaded.mixture, scene, options.every)
@@ -80,8 +80,10 @@ def sweep(
     if options.criterion not in loaded.criteria:
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
+    elif options.weigh_every > 1:
+        print(f"{path}: holds its scores already, so that --weigh-every is not used", file=sys.stderr)
     by = scores[options.criterion]
-    console = Console(stderr=str(json) == "-")
+    console = consoles.console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)
     rows: list[Row] = []
     for ratio in steps:

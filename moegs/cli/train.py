@@ -1,10 +1,12 @@
 """moegs train: configurations to trained mixtures."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from moegs.lines import one_line
 from moegs.runs import RunFolder
 from moegs.training import Sitting
 
@@ -54,4 +56,5 @@ def train(
             cluster.train_all(runs, next(iter(ray), None), on_event, sitting)
     for place in places:
         made = RunFolder(place).mixture
-        print(f"{made}: look at it with: moegs-view {made}" if made.exists() else f"{place}: --resume goes on")
+        look = f"{made}: look at it with: moegs-view {quote(str(made))}"
+        print(one_line(look if made.exists() else f"{place}: --resume goes on"))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RAdam
 
 from moegs.experts.base import Rate
-from moegs.files import save_tensors
+from moegs.files import altered, save_tensors
 from moegs.mixture import Mixture
 from moegs.system import memory_told
 from moegs.training.events import Event, Progress, Resumed
@@ -212,6 +212,8 @@ def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
     try:
+        if wrong := altered(path):
+            raise ValueError(f"'{wrong}' is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
         trainee.load_state_dict(state["trainee"])
         trainee.optimizer.load_state_dict(state["optimizer"])

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from moegs import consoles
 from moegs.training.events import (
     Begun,
     Event,
@@ -32,9 +33,21 @@ LINE_SECONDS = 30.0
 @contextmanager
 def show(console: Console | None = None) -> Iterator[OnEvent]:
     """What to call with each event of a run; on standard error unless `console` says otherwise."""
-    reporter = Reporter(console or Console(stderr=True))
+    reporter = Reporter(console or consoles.console(stderr=True))
     with reporter.bars:
         yield reporter.tell
+
+
+def with_note(on_event: OnEvent, note: str) -> OnEvent:
+    """`on_event`, told `note` before the first event: when all that can be refused beforehand was not."""
+    notes = [Told(note, warning=True)] if note else []
+
+    def tell(event: Event) -> None:
+        while notes:
+            on_event(notes.pop())
+        on_event(event)
+
+    return tell
 
 
 class Reporter:
@@ -43,10 +56,10 @@ class Reporter:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -64,7 +77,7 @@ class Reporter:
             what = f"{event.name}: {event.what}"
             self._preparing(what, event.done, event.of, what)
         elif not isinstance(event, Snapshot):
-            self.console.print(_line(event), highlight=False, soft_wrap=True)
+            consoles.say(self.console, _line(event))
 
     def _preparing(self, task: str, done: int, of: int, words: str) -> None:
         if self.console.is_terminal:
@@ -75,7 +88,7 @@ class Reporter:
         now = time.monotonic()
         if now - self.printed.setdefault(task, now) >= LINE_SECONDS:
             self.printed[task] = now
-            self.console.print(f"{words}, {done} of {of}", highlight=False, soft_wrap=True)
+            consoles.say(self.console, f"{words}, {done} of {of}")
 
     def _progress(self, event: Progress) -> None:
         state = f"{event.psnr:5.2f} dB  {event.gaussians:,} Gaussians"
@@ -89,11 +102,10 @@ class Reporter:
             return
         self.printed[event.name] = now
         left = event.seconds / event.step * (event.steps - event.step)
-        self.console.print(
+        consoles.say(
+            self.console,
             f"{event.name}: step {event.step}/{event.steps}, loss {event.loss:.4f}, {state}, "
             f"{event.seconds:.0f} s so far, about {left:.0f} s left",
-            highlight=False,
-            soft_wrap=True,
         )
 
 

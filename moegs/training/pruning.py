@@ -14,7 +14,7 @@ from moegs.data.scene import Scene
 from moegs.mixture import Mixture
 from moegs.pruning import Criterion, Scope
 from moegs.schedules import Steps
-from moegs.training.events import Scored, Working
+from moegs.training.events import Scored, Told, Working
 from moegs.training.joint import JointTrainee
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining
@@ -121,6 +121,9 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     mixture = whole.mixture
     check(mixture, settings, scene)
     scores, stored = dict(whole.importance), not fresh and settings.criterion in whole.criteria
+    if stored and settings.weigh_every > 1:
+        told = f"its scores by {settings.criterion} are in the checkpoint already, so that weigh_every is not used"
+        on_event(Told(f"{told}; --weigh-anew measures them again", warning=True))
     if not stored:
         scores = weighed(mixture, scene, settings.weigh_every, on_event)
     masks, found = chosen(mixture, scores[settings.criterion], scene, settings, on_event)
@@ -170,12 +173,13 @@ def scored(thin: Checkpoint, whole: Checkpoint, scene: Scene, on_event: OnEvent)
     """`thin` with its scores on the held-out cameras, if there are any, beside the PSNR of `whole`."""
     if not thin.mixture.rig.test:
         return thin
-    before = whole.scores
-    if before.get("split") != "test":
-        before = asdict(evaluation.evaluate(whole.mixture, scene, on_picture=telling("pictures scored", on_event)))
+    before = whole.psnr if whole.scores.get("split") == "test" else None
+    if before is None:
+        told = telling("pictures scored", on_event)
+        before = evaluation.evaluate(whole.mixture, scene, on_picture=told).mixture.psnr
     found = evaluation.evaluate(thin.mixture, scene, on_picture=telling("pruned pictures scored", on_event))
     on_event(Scored(NAME, "test", found.mixture.psnr))
-    psnrs = {"before": before["mixture"]["psnr"], "after": found.mixture.psnr}
+    psnrs = {"before": before, "after": found.mixture.psnr}
     facts = thin.provenance["pruned"] | {"test_psnr": psnrs}
     return replace(thin, scores=asdict(found), provenance={**thin.provenance, "pruned": facts})
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from moegs.legends import Corner, Legend
+from moegs.lines import threshold
 from moegs.mixture import Mixture, MixtureRender
 from moegs.mosaic import Tile, grid
 from moegs.shots import Shot
@@ -126,7 +127,7 @@ def _annotated(legend: Legend | None, mixture: Mixture, shot: Shot) -> Legend | 
     if shot.temperature is not None and shot.temperature != mixture.temperature:
         notes.append(f"what-if: temperature {shot.temperature:g}")
     if shot.skip_below:
-        notes.append(f"what-if: experts skipped below gate {shot.skip_below:g}")
+        notes.append(f"what-if: experts skipped below gate {threshold(shot.skip_below)}")
     if shot.kept != 1:
         notes.append(f"what-if: {100 * shot.kept:.3g}% of the Gaussians kept, not fine-tuned")
     if not notes:

@@ -1,0 +1,22 @@
+"""Consoles: what is printed through rich is printed as it is, brackets and colons in names too."""
+
+from rich import markup
+from rich.console import Console
+from rich.text import Text
+
+from moegs.lines import one_line
+
+
+def console(stderr: bool = False) -> Console:
+    """Standard output, or standard error; a name such as :car: is no picture there."""
+    return Console(stderr=stderr, emoji=False)
+
+
+def escape(text: str) -> str:
+    """`text` in one line as a table, which reads markup, shows it as it is."""
+    return markup.escape(one_line(text))
+
+
+def say(console: Console, text: str) -> None:
+    """Prints `text` as one line, as it is; where the terminal is narrower, that breaks it."""
+    console.print(Text(one_line(text)), soft_wrap=True)
