@@ -18,7 +18,15 @@ import numba
 FAST_MATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Rounding may differ from the text, but not NaN and infinity: what is broken is told by comparisons that fail."""
 
-SOURCES = ("kernels.py", "gaussians.py", "rasterize/__init__.py", "rasterize/cpu/*.py", "router/*.py", "ssim/*.py")
+SOURCES = (
+    "kernels.py",
+    "gaussians.py",
+    "rotations.py",
+    "rasterize/__init__.py",
+    "rasterize/cpu/*.py",
+    "router/*.py",
+    "ssim/*.py",
+)
 """In this package: the files that kernels, their pieces and their constants stand in."""
 
 LOCK = threading.Lock()

@@ -136,10 +136,11 @@ class Variants:
             raise ValueError(f"'{text}': not opened; B is {GRAMMAR}")
         if value not in self.mixture.names:
             raise ValueError(f"{text}: no such expert; '{self.name}' has {', '.join(self.mixture.names)}")
-        if value not in self._alone:
-            alone = self._ready(self.mixture.alone(self.mixture.names.index(value)), len(self.mixture.names))
-            self._alone[value] = Side(f"{value} alone", alone)
-        return self._alone[value]
+        with self._lock:
+            if value not in self._alone:
+                alone = self._ready(self.mixture.alone(self.mixture.names.index(value)), len(self.mixture.names))
+                self._alone[value] = Side(f"{value} alone", alone)
+            return self._alone[value]
 
     def open(self, text: str, device: torch.device | str) -> None:
         """Makes ready what `text` names, so that `other` finds it: reads it where it is a file.
