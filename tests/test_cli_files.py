@@ -137,11 +137,11 @@ def test_no_output_is_written_over_another_whatever_their_paths_look_like(
 
 
 def test_an_output_in_the_folder_of_another_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path
 ) -> None:
     frames = tmp_path / "frames"
     options = ("--ply", frames, "--compact", "--out", frames / "x.pt")
-    assert "one cannot lie in the other" in refusal(monkeypatch, capsys, "export", file, *options)
+    assert "one cannot lie in the other" in refusal(monkeypatch, capsys, "export", made_file, *options)
     assert not frames.exists()
 
 
@@ -215,4 +215,4 @@ def test_a_file_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert out.read_text() == "mine"
     assert run(monkeypatch, "render", made_file, "--out", out, "--force") == 0
     with Image.open(out) as picture:
-        assert picture.size == (32, 24)
+        assert picture.size == (48, 32)
