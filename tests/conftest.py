@@ -1,10 +1,16 @@
-"""What tests share: the backend to run on; a data set of pictures; a made mixture as a file."""
+"""What tests share: the backend to run on; a data set of pictures; a made mixture as a file, and in the viewer."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from backends import BACKENDS
+
+if TYPE_CHECKING:
+    from browser_tab import BrowserTab
+
+    from moegs.mixture import Mixture
 
 
 @pytest.fixture(params=BACKENDS)
@@ -51,3 +57,31 @@ def made_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made") / "made.pt"
     checkpoint.save(Checkpoint(mixture(("poly", "key"))), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def viewed() -> "Mixture":
+    """The mixture that a page shows."""
+    import viewing  # here: the viewer is not on every GPU machine
+
+    return viewing.mixture()
+
+
+@pytest.fixture(scope="module")
+def port(viewed: "Mixture") -> Iterator[int]:
+    """Of the page that shows it."""
+    import viewing
+
+    with viewing.served(viewing.variants(viewed)) as port:
+        yield port
+
+
+@pytest.fixture
+def tab(port: int) -> "Iterator[BrowserTab]":
+    """One that looks at it, once its first picture has come."""
+    import viewing
+    from browser_tab import BrowserTab
+
+    with BrowserTab(port, *viewing.SIZE) as tab:
+        tab.next_picture()
+        yield tab

@@ -3,40 +3,21 @@
 import gzip
 import math
 import time
-from collections.abc import Iterator
 from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 import viewing
 from browser_tab import BrowserTab
+from viewing import SIZE
 
 from moegs import views
 from moegs.cameras import Camera
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 
-SIZE = (64, 48)
 # viser warns of a message to a tab that has just closed; tests close theirs in the middle of everything.
 pytestmark = pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection:UserWarning")
-
-
-@pytest.fixture(scope="module")
-def mixture() -> Mixture:
-    return viewing.mixture()
-
-
-@pytest.fixture(scope="module")
-def port(mixture: Mixture) -> Iterator[int]:
-    with viewing.served(viewing.variants(mixture)) as port:
-        yield port
-
-
-@pytest.fixture
-def tab(port: int) -> Iterator[BrowserTab]:
-    with BrowserTab(port, *SIZE) as tab:
-        tab.next_picture()
-        yield tab
 
 
 def start(mixture: Mixture) -> Camera:
@@ -57,25 +38,25 @@ def test_the_page_has_our_title(port: int, encoding: str) -> None:
     assert html.rstrip().endswith(b"</html>"), "nothing is cut off"
 
 
-def test_the_resting_picture_is_what_draw_gives_to_the_bit(tab: BrowserTab, mixture: Mixture) -> None:
+def test_the_resting_picture_is_what_draw_gives_to_the_bit(tab: BrowserTab, viewed: Mixture) -> None:
     picture = tab.next_picture(lambda: tab.set("View", "gate-argmax"))
     assert tab.formats[-1] == "png"  # lossless, so that bits can be compared
-    assert np.array_equal(picture, views.draw(mixture, Shot(start(mixture), 0.0, "gate-argmax")).burnt())
+    assert np.array_equal(picture, views.draw(viewed, Shot(start(viewed), 0.0, "gate-argmax")).burnt())
 
 
-def test_it_starts_at_the_first_test_camera_and_a_jpeg_comes_close(tab: BrowserTab, mixture: Mixture) -> None:
-    drawn = views.draw(mixture, Shot(start(mixture), 0.0)).burnt()
+def test_it_starts_at_the_first_test_camera_and_a_jpeg_comes_close(tab: BrowserTab, viewed: Mixture) -> None:
+    drawn = views.draw(viewed, Shot(start(viewed), 0.0)).burnt()
     assert tab.pictures[-1].shape == drawn.shape
     assert (
         far_from(tab.pictures[-1], drawn) < 6
     )  # of 255: what JPEG loses on blobs of a few pixels, whose colours it halves
 
 
-def test_time_slider_and_keys_choose_the_frame(tab: BrowserTab, mixture: Mixture) -> None:
+def test_time_slider_and_keys_choose_the_frame(tab: BrowserTab, viewed: Mixture) -> None:
     tab.next_picture(lambda: tab.set("View", "depth"))
     picture = tab.next_picture(lambda: tab.set("Frame", 3))
-    t = mixture.rig.timeline.t(3)
-    assert np.array_equal(picture, views.draw(mixture, Shot(start(mixture), t, "depth")).burnt())
+    t = viewed.rig.timeline.t(3)
+    assert np.array_equal(picture, views.draw(viewed, Shot(start(viewed), t, "depth")).burnt())
     assert "frame <b>3</b>" in tab.html("clock")
     assert "<b>0.30 s</b>" in tab.html("clock")
     tab.next_picture(lambda: tab.command("Next frame"))
@@ -96,13 +77,13 @@ def test_playing_runs_and_a_pause_stands_on_a_whole_frame(tab: BrowserTab) -> No
 
 
 def test_a_change_while_it_plays_does_not_throw_the_slider_back(
-    tab: BrowserTab, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
+    tab: BrowserTab, viewed: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = viewing.Held(mixture)
+    held = viewing.Held(viewed)
     slider = tab.widgets[tab.widget("Frame")]
     tab.command("Play or pause")
     tab.wait(lambda: slider["value"] > 0)
-    monkeypatch.setattr(mixture, "render", held)
+    monkeypatch.setattr(viewed, "render", held)
     assert held.begun.wait(20)
     stands = slider["value"]
     tab.set("", "mute", nth=0)
@@ -117,45 +98,45 @@ def buttons(tab: BrowserTab) -> list[tuple[str, ...]]:
     return [tuple(p["options"]) for p in tab.widgets.values() if p["type"] == "GuiButtonGroupMessage"][1:]
 
 
-def test_mute_and_solo_show_what_is_left_and_that_they_are_on(tab: BrowserTab, mixture: Mixture) -> None:
+def test_mute_and_solo_show_what_is_left_and_that_they_are_on(tab: BrowserTab, viewed: Mixture) -> None:
     tab.next_picture(lambda: tab.set("View", "alpha"))
     muted = tab.next_picture(lambda: tab.set("", "mute", nth=0))
-    shot = Shot(start(mixture), 0.0, "alpha", active=(False, True))
-    assert np.array_equal(muted, views.draw(mixture, shot).burnt())
+    shot = Shot(start(viewed), 0.0, "alpha", active=(False, True))
+    assert np.array_equal(muted, views.draw(viewed, shot).burnt())
     assert buttons(tab) == [("muted", "solo"), ("mute", "solo")]
     none = tab.next_picture(lambda: tab.set("", "solo", nth=0))
-    assert np.array_equal(none, views.draw(mixture, Shot(start(mixture), 0.0, "alpha", (False, False))).burnt())
+    assert np.array_equal(none, views.draw(viewed, Shot(start(viewed), 0.0, "alpha", (False, False))).burnt())
     assert buttons(tab) == [("muted", "soloed"), ("mute", "solo")]
     solo = tab.next_picture(lambda: tab.set("", "muted", nth=0))
-    assert np.array_equal(solo, views.draw(mixture, Shot(start(mixture), 0.0, "alpha", (True, False))).burnt())
+    assert np.array_equal(solo, views.draw(viewed, Shot(start(viewed), 0.0, "alpha", (True, False))).burnt())
     assert buttons(tab) == [("mute", "soloed"), ("mute", "solo")]
 
 
-def test_moving_the_mouse_leaves_the_camera_of_the_data_set(tab: BrowserTab, mixture: Mixture) -> None:
+def test_moving_the_mouse_leaves_the_camera_of_the_data_set(tab: BrowserTab, viewed: Mixture) -> None:
     label = tab.widgets[tab.widget("Camera")]["options"][2]
     tab.next_picture(lambda: tab.set("Camera", label))
     picture = tab.next_picture(lambda: tab.set("View", "depth"))
-    camera = mixture.rig.cameras[mixture.rig.train[0]].fitted(*SIZE)
-    assert np.array_equal(picture, views.draw(mixture, Shot(camera, 0.0, "depth")).burnt())
+    camera = viewed.rig.cameras[viewed.rig.train[0]].fitted(*SIZE)
+    assert np.array_equal(picture, views.draw(viewed, Shot(camera, 0.0, "depth")).burnt())
     away = tab.next_picture(lambda: tab.move(tuple(1.2 * tab.position)))
     assert tab.widgets[tab.widget("Camera")]["value"] == "free"
     assert not np.array_equal(away, picture)
 
 
-def test_a_lost_camera_finds_back_to_the_start(tab: BrowserTab, mixture: Mixture) -> None:
+def test_a_lost_camera_finds_back_to_the_start(tab: BrowserTab, viewed: Mixture) -> None:
     tab.next_picture(lambda: tab.set("View", "depth"))
     tab.next_picture(lambda: tab.move(tuple(3 * tab.position)))
     picture = tab.next_picture(lambda: tab.press("Back to the start"))
-    assert np.array_equal(picture, views.draw(mixture, Shot(start(mixture), 0.0, "depth")).burnt())
+    assert np.array_equal(picture, views.draw(viewed, Shot(start(viewed), 0.0, "depth")).burnt())
 
 
 def test_a_picture_of_the_canvas_as_it_was_before_is_not_shown(
-    port: int, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
+    port: int, viewed: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = viewing.Held(mixture)
+    held = viewing.Held(viewed)
     with BrowserTab(port, *SIZE) as tab:
         tab.next_picture()
-        monkeypatch.setattr(mixture, "render", held)
+        monkeypatch.setattr(viewed, "render", held)
         tab.set("View", "depth")
         assert held.begun.wait(20)
         seen = len(tab.pictures)
@@ -164,9 +145,9 @@ def test_a_picture_of_the_canvas_as_it_was_before_is_not_shown(
         assert {picture.shape for picture in tab.pictures[seen:]} == {(30, 40, 3)}
 
 
-def test_a_click_reads_the_tensors_at_that_pixel_and_follows_time(tab: BrowserTab, mixture: Mixture) -> None:
+def test_a_click_reads_the_tensors_at_that_pixel_and_follows_time(tab: BrowserTab, viewed: Mixture) -> None:
     tab.next_picture(lambda: tab.click((20 + 0.5) / 64, (30 + 0.5) / 48))
-    render = views.draw(mixture, Shot(start(mixture), 0.0)).render
+    render = views.draw(viewed, Shot(start(viewed), 0.0)).render
     assert "column <b>20</b>, row <b>30</b>" in tab.html("reading")
     assert f"{float(render.gates[0, 30, 20]):.1%}" in tab.html("reading")
     assert f"{float(render.logits[1, 30, 20]):.3f}" in tab.html("reading")
@@ -174,16 +155,16 @@ def test_a_click_reads_the_tensors_at_that_pixel_and_follows_time(tab: BrowserTa
     assert f"{red}&nbsp;{green}&nbsp;{blue}" in tab.html("reading")
     assert f">{float(render.depths[0, 30, 20, 0]):#.3g}<" in tab.html("reading")
     tab.next_picture(lambda: tab.set("Frame", 4))
-    later = views.draw(mixture, Shot(start(mixture), mixture.rig.timeline.t(4))).render
+    later = views.draw(viewed, Shot(start(viewed), viewed.rig.timeline.t(4))).render
     assert f"{float(later.logits[1, 30, 20]):.3f}" in tab.html("reading")
 
 
 def test_a_failing_render_is_told_and_the_next_one_works(
-    tab: BrowserTab, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
+    tab: BrowserTab, viewed: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(tab.pictures)
     with monkeypatch.context() as broken:
-        broken.setattr(mixture, "render", _raise)
+        broken.setattr(viewed, "render", _raise)
         tab.set("View", "alpha")
         tab.wait(lambda: "out of memory" in tab.html("error"))
         assert len(tab.pictures) == before, "the last good picture stays"

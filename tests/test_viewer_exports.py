@@ -1,53 +1,33 @@
 """What a tab exports: screenshots and videos, drawn here and sent to it as downloads."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import recordings
 import torch
-import viewing
 from browser_tab import BrowserTab
 from PIL import Image
+from viewing import SIZE
 
 from moegs import export, views
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 
-SIZE = (64, 48)
 # viser warns of a message to a tab that has just closed; tests close theirs in the middle of everything.
 pytestmark = pytest.mark.filterwarnings("ignore:Queued a .* on a closed connection:UserWarning")
 
 
-@pytest.fixture(scope="module")
-def mixture() -> Mixture:
-    return viewing.mixture()
-
-
-@pytest.fixture(scope="module")
-def port(mixture: Mixture) -> Iterator[int]:
-    with viewing.served(viewing.variants(mixture)) as port:
-        yield port
-
-
-@pytest.fixture
-def tab(port: int) -> Iterator[BrowserTab]:
-    with BrowserTab(port, *SIZE) as tab:
-        tab.next_picture()
-        yield tab
-
-
-def test_a_screenshot_holds_its_shot(tab: BrowserTab, mixture: Mixture) -> None:
+def test_a_screenshot_holds_its_shot(tab: BrowserTab, viewed: Mixture) -> None:
     tab.set("Size", "data set")
     tab.press("Screenshot")
     png = tab.wait(lambda: tab.files.get("moegs-rgb-cam00-f000.png"))
     with Image.open(io.BytesIO(png)) as image:
         shot = Shot.from_json(image.info[export.SHOT_KEY])
         pixels = np.asarray(image)
-    assert torch.equal(shot.camera.K, mixture.rig.cameras[0].K), "the data set's camera to the pixel"
-    assert np.array_equal(pixels, views.draw(mixture, shot).burnt())
+    assert torch.equal(shot.camera.K, viewed.rig.cameras[0].K), "the data set's camera to the pixel"
+    assert np.array_equal(pixels, views.draw(viewed, shot).burnt())
 
 
 def test_files_are_named_by_what_they_show_and_no_two_alike(tab: BrowserTab) -> None:

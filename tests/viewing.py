@@ -17,6 +17,9 @@ from moegs.variants import Variants
 from viewer.app import App
 from viewer.page import Page
 
+SIZE = (64, 48)
+"""Of the canvas of a tab, pixels."""
+
 
 def mixture(kinds: tuple[str, ...] = ("poly", "key")) -> Mixture:
     """Two experts, or others, six frames, three cameras, the first held out."""

@@ -67,20 +67,17 @@ def thinned(path: Path, settings: Thinning, course: Course, device: torch.device
     asked = settings.prune
     scene = load_scene(settings.data, with_points=False)
     whole = checkpoint.load(path, device)
-    if not _was_cut_from(course.start, settings.sha256):
+    thin = checkpoint.load(course.start, device) if course.start.exists() else None
+    if thin is None or thin.provenance.get(SOURCE) != settings.sha256:
         cut = pruning.cut(whole, scene, asked, on_event, settings.weigh_anew)
         checkpoint.save(replace(cut, provenance={**cut.provenance, SOURCE: settings.sha256}), course.start)
-    thin = checkpoint.load(course.start, device)
+        thin = checkpoint.load(course.start, device)
     if asked.finetune:
         thin = pruning.finetuned(thin, scene, asked, settings.router, course.plan, on_event)
     thin = pruning.scored(thin, whole, scene, on_event)
     facts = {"from": path.name, "sha256": settings.sha256} | thin.provenance["pruned"]
     rest = {key: value for key, value in thin.provenance.items() if key != SOURCE}
     return replace(thin, provenance={**rest, "pruned": facts})
-
-
-def _was_cut_from(cut: Path, sha256: str) -> bool:
-    return cut.exists() and checkpoint.load(cut).provenance.get(SOURCE) == sha256
 
 
 def sha256(path: Path) -> str:
