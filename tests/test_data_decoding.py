@@ -17,6 +17,12 @@ ENDLESS = 10**6
 PATIENCE = 60.0
 
 
+@pytest.fixture(autouse=True)
+def _own_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that share a lock are written in turn, and which do depends on the name of the folder."""
+    monkeypatch.setattr(stores, "lock_file", lambda path: path.with_name(f".{path.name}.lock"))
+
+
 @dataclass
 class Reel:
     """Footage whose every frame waits for `gate`, which may raise."""

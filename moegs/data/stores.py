@@ -231,6 +231,12 @@ def at_once() -> int:
     return max(1, min(MOST_AT_ONCE, cpus // 2))
 
 
+def lock_file(path: Path) -> Path:
+    """What is locked while `path` is written; some files share theirs, so that these stay few."""
+    number = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 64
+    return path.parent / f".{number:02}.lock"
+
+
 @contextmanager
 def locked(path: Path, halt: threading.Event | None = None) -> Iterator[None]:
     """Only one process at a time is in this block for `path`; what it writes need not be done by the others.
@@ -239,10 +245,9 @@ def locked(path: Path, halt: threading.Event | None = None) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    number = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 64  # so that lock files stay few
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / f".{number:02}.lock")
+        lock = FileLock(lock_file(path))
         while True:
             try:
                 lock.acquire(timeout=LOCK_SECONDS)
