@@ -103,7 +103,9 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
 def _origin(provenance: dict[str, Any], phase: str) -> dict[str, str]:
     """What a line can hold of where a checkpoint comes from; its seconds are those of `phase`, its last, alone."""
     rows = {str(key): str(value) for key, value in provenance.items() if isinstance(value, str | int)}
-    seconds = provenance.get("seconds")
+    seconds, choices = provenance.get("seconds"), provenance.get("choices")
+    if isinstance(choices, dict) and choices:
+        rows["data read with"] = " ".join(f"{key}={value}" for key, value in choices.items())
     return rows | ({phase: f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
 
 

@@ -16,6 +16,7 @@ from stamps import KINDS, KilledError, settings, stop_after, training
 from torch.testing import assert_close
 
 from moegs import checkpoint
+from moegs.data import DataConfig
 from moegs.runs import RunFolder, lock, status
 from moegs.training import Sitting, TrainingError, loop, train
 from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped
@@ -63,7 +64,8 @@ def test_a_killed_router_goes_on_to_the_same_result(tmp_path: Path, monkeypatch:
 def test_a_whole_run_leaves_checkpoints_with_scores_and_nothing_half_done(tmp_path: Path):
     heard: list[Event] = []
     out = tmp_path / "run"
-    path = train(settings(training("polynomial"), training("keyframe")), tmp_path, out, heard.append)
+    read = DataConfig(path=Path("room"), downscale=2)
+    path = train(settings(training("polynomial"), training("keyframe"), data=read), tmp_path, out, heard.append)
     assert path == out / "mixture.pt"
     left = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
     made = {"experts/polynomial.pt", "experts/keyframe.pt", "mixture.pt"}
@@ -73,6 +75,7 @@ def test_a_whole_run_leaves_checkpoints_with_scores_and_nothing_half_done(tmp_pa
     assert set(found.scores) >= {"experts", "mixture", "average", "oracle", "gates"}
     assert found.provenance["training"]["steps"] == 6
     assert found.provenance["data"] == "room"
+    assert found.provenance["choices"] == {"downscale": 2}
     alone = checkpoint.load(out / "experts" / "keyframe.pt")
     assert alone.mixture.router is None
     assert alone.mixture.members[0].step == 12

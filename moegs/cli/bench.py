@@ -78,12 +78,13 @@ def bench(
         refuse_existing(out, force, path)
     if str(json) == "-" and str(markdown) == "-":
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")
-    mixture = load(path, device).mixture
+    loaded = load(path, device)
+    mixture = loaded.mixture
     shot = ShotOptions(camera=options.camera, time=options.time, size=options.size, skip_below=options.skip_below).shot(
         mixture
     )
     others = _others(options.against, mixture)
-    photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
+    photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data, loaded.provenance))
     rounds = Rounds(options.rounds, options.warm_up)
     refuse_unwritable(json, markdown)
     with progress("rounds") as advance:

@@ -109,7 +109,9 @@ def _settings(
         unseen=options.unseen,
         twin=options.twin,
     )
-    return TrainConfig(data=data.settings(), experts=(recipe,), distill=(wanted,), seed=options.seed), note
+    return TrainConfig(
+        data=data.settings(teacher.provenance), experts=(recipe,), distill=(wanted,), seed=options.seed
+    ), note
 
 
 def _facts(teacher: checkpoint.Checkpoint, expert: str, places: list[Path], data: "DataConfig") -> dict[str, Any]:

@@ -64,8 +64,8 @@ def evaluate(
     refuse_existing(json, force, path)
     check_gating(options.verify_gating, options.skip_below)
     protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
-    settings = choices.of(data)
-    mixture = load(path, device).mixture
+    loaded = load(path, device)
+    mixture, settings = loaded.mixture, choices.of(data, loaded.provenance)
     others = rivals.load(options.routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)

@@ -124,7 +124,7 @@ def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data
 
     assert options.out is not None
     mixture, rig = loaded.mixture, loaded.mixture.rig
-    scene = None if data.data is None else load_scene(data.settings(), with_points=False)
+    scene = None if data.data is None else load_scene(data.settings(loaded.provenance), with_points=False)
     if scene is not None:
         evaluation.check_data(mixture, scene)
         decode(scene, rig.test)

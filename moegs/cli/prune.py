@@ -93,11 +93,13 @@ def prune(
     from moegs.training.progress import show
     from moegs.training.thinning import Thinning
 
-    settings, source = options.settings(), choices.of(data.absolute())
+    settings = options.settings()
     want_suffix(out, ".pt")
     refuse_existing(out, force, path)
     refuse_existing(json, force, path)
-    training, note = recipes.router(path, checkpoint.load(path))
+    whole = checkpoint.load(path)
+    source = choices.of(data.absolute(), whole.provenance)
+    training, note = recipes.router(path, whole)
     refuse_unwritable(out, json)
     if note and settings.finetune:
         print(note, file=sys.stderr)

@@ -68,10 +68,10 @@ def sweep(
     from moegs.training.progress import show
 
     options.check()
-    steps, source = core.ratios(prune), choices.of(data)
+    steps = core.ratios(prune)
     refuse_existing(json, force, path)
     loaded = load(path, device)
-    scene = load_scene(source, with_points=False)
+    scene = load_scene(choices.of(data, loaded.provenance), with_points=False)
     pairs = core.held_out(loaded.mixture, scene, options.every)
     pruning.check_criterion(loaded.mixture, options.criterion)
     refuse_unwritable(json)
