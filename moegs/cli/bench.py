@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,9 +20,6 @@ from moegs.cli.shot_options import ShotOptions
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device
-
-if TYPE_CHECKING:
-    from moegs.data import DataConfig
 
 MAIN = "mixture"
 """What the checkpoint itself is called beside the others."""
@@ -53,10 +50,10 @@ class BenchOptions:
 def bench(
     path: CheckpointPath,
     /,
-    options: OmitArgPrefixes[BenchOptions] = BenchOptions(),
+    timing: OmitArgPrefixes[BenchOptions] = BenchOptions(),
     acceleration: OmitArgPrefixes[FlagCreatePairsOff[Acceleration]] = Acceleration(),
     data: Path | None = None,
-    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     markdown: Path | None = None,
@@ -80,12 +77,12 @@ def bench(
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")
     loaded = load(path, device)
     mixture = loaded.mixture
-    shot = ShotOptions(camera=options.camera, time=options.time, size=options.size, skip_below=options.skip_below).shot(
+    shot = ShotOptions(camera=timing.camera, time=timing.time, size=timing.size, skip_below=timing.skip_below).shot(
         mixture
     )
-    others = _others(options.against, mixture)
-    photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data, loaded.provenance))
-    rounds = Rounds(options.rounds, options.warm_up)
+    others = _others(timing.against, mixture)
+    photo = None if data is None else _photo(loaded, shot, timing.camera, data, dataset)
+    rounds = Rounds(timing.rounds, timing.warm_up)
     refuse_unwritable(json, markdown)
     with progress("rounds") as advance:
         found = measure(
@@ -97,7 +94,7 @@ def bench(
         "command": shlex.join(["moegs", *sys.argv[1:]]),
         "gating": None,
     }
-    if options.verify_gating:
+    if timing.verify_gating:
         facts["gating"] = asdict(errors := verification.verify(mixture, [shot]))
         print(errors.line(), file=sys.stderr if "-" in (str(json), str(markdown)) else sys.stdout)
     text = tables.markdown(facts)
@@ -119,17 +116,19 @@ def _others(paths: Sequence[Path], mixture: Mixture) -> dict[str, Mixture]:
     return found
 
 
-def _photo(mixture: Mixture, shot: Shot, camera: str, data: "DataConfig") -> Float[Tensor, "H W 3"]:
+def _photo(
+    loaded: checkpoint.Checkpoint, shot: Shot, camera: str, data: Path, dataset: DataChoices
+) -> Float[Tensor, "H W 3"]:
     """What the camera of `shot` filmed at its time; raises ValueError where there is no such photo."""
     from moegs.data import load_scene
 
-    rig = mixture.rig
+    mixture, rig = loaded.mixture, loaded.mixture.rig
     number, frame = rig.find(camera), rig.timeline.frame(shot.t)
     own = rig.cameras[number]
     if (own.width, own.height) != (shot.camera.width, shot.camera.height):
         raise ValueError(f"--data: the photos are {own.width}x{own.height}; leave --size out")
     if abs(frame - round(frame)) > 1e-6:
         raise ValueError(f"--data: no photo at frame {frame:g}; give --time a whole frame")
-    scene = load_scene(data, with_points=False)
+    scene = load_scene(dataset.of(data, loaded.provenance), with_points=False)
     evaluation.check_data(mixture, scene)
     return scene.photo(number, round(frame), mixture.device)

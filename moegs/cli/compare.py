@@ -41,7 +41,7 @@ class CompareOptions:
     names: tuple[str, str] | None = None
     """What A and B are called in the picture; their files' names when left out."""
 
-    def comparison(self, other: str) -> Comparison:
+    def against(self, other: str) -> Comparison:
         """With `other` as B."""
         return Comparison(other, self.mode, self.position, self.horizontal, self.gain, self.signed, self.swap)
 
@@ -51,7 +51,7 @@ def compare(
     other: Positional[Annotated[str, arg(metavar="B")]],
     /,
     out: Path,
-    look: OmitArgPrefixes[CompareOptions] = CompareOptions(),
+    comparison: OmitArgPrefixes[CompareOptions] = CompareOptions(),
     shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
     video: OmitArgPrefixes[VideoOptions] = VideoOptions(),
     device: Device = "auto",
@@ -73,10 +73,10 @@ def compare(
     refuse_existing(out, force, Path(other))
     known = Variants(load(path, device), path)
     known.open(other, system.device(device))
-    wanted = shot.shot(known.mixture, look.comparison(other))
+    wanted = shot.shot(known.mixture, comparison.against(other))
     a, b = known.sides(wanted)
-    if look.names is not None:
-        a, b = (Side(name, each.mixture) for name, each in zip(look.names, (a, b), strict=True))
+    if comparison.names is not None:
+        a, b = (Side(name, each.mixture) for name, each in zip(comparison.names, (a, b), strict=True))
     if video.tour() is None:
         _warm_up(a, b, wanted)
     decibels: list[float | None] = []
@@ -87,7 +87,7 @@ def compare(
         return drawing
 
     print(drawings.write(draw, known.mixture.rig, wanted, out, video))
-    for letter, side in zip("AB", comparing.ordered(a, b, look.comparison(other)), strict=True):
+    for letter, side in zip("AB", comparing.ordered(a, b, comparison.against(other)), strict=True):
         print(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}")
     print(_verdict(wanted.view, decibels))
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tyro.conf import OmitArgPrefixes
-
 if TYPE_CHECKING:
     from moegs.data import DataConfig
 
@@ -38,18 +36,3 @@ class DataChoices:
         config.override(values, self.set)
         settings = config.build(DataConfig, values, "data")
         return settings if self.cache_dir is None else replace(settings, cache_dir=self.cache_dir.absolute())
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """The data set, for a verb that does something without one too."""
-
-    data: Path | None = None
-    """The folder of the data set that it was trained on."""
-    choices: OmitArgPrefixes[DataChoices] = DataChoices()
-
-    def settings(self, provenance: Mapping[str, Any]) -> "DataConfig":
-        """What these options describe for what has the `provenance`; raises ValueError without a folder."""
-        if self.data is None:
-            raise ValueError("--data: name the folder of the data set")
-        return self.choices.of(self.data.absolute(), provenance)

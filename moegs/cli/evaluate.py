@@ -43,8 +43,8 @@ def evaluate(
     path: CheckpointPath,
     /,
     data: Path,
-    options: OmitArgPrefixes[EvalOptions] = EvalOptions(),
-    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    scoring: OmitArgPrefixes[EvalOptions] = EvalOptions(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -62,11 +62,11 @@ def evaluate(
     from moegs.data import load_scene
 
     refuse_existing(json, force, path)
-    check_gating(options.verify_gating, options.skip_below)
-    protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
+    check_gating(scoring.verify_gating, scoring.skip_below)
+    protocol = evaluation.Protocol(scoring.split, scoring.every, scoring.lpips, scoring.skip_below)
     loaded = load(path, device)
-    mixture, settings = loaded.mixture, choices.of(data, loaded.provenance)
-    others = rivals.load(options.routers, mixture)
+    mixture, settings = loaded.mixture, dataset.of(data, loaded.provenance)
+    others = rivals.load(scoring.routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)
     refuse_unwritable(json)
@@ -77,13 +77,13 @@ def evaluate(
     own = None if mixture.router is None else mixture.router.config.kind
     facts = reports.score_facts(mixture, scores, rows)
     errors = None
-    if options.verify_gating:
+    if scoring.verify_gating:
         with progress("pictures verified") as advance:
             errors = verification.verify(mixture, _shots(mixture, scene, protocol), advance)
     facts["gating"] = None if errors is None else asdict(errors)
 
     def human(console: Console) -> None:
-        reports.print_scores(console, scores, own, options.per_expert)
+        reports.print_scores(console, scores, own, scoring.per_expert)
         if errors is not None:
             console.print(errors.line(), highlight=False, soft_wrap=True)
 

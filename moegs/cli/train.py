@@ -16,7 +16,7 @@ def train(
     set: tuple[str, ...] = (),
     budget: float = 1.0,
     ray: Annotated[tuple[str, ...] | None, arg(metavar="[ADDRESS]")] = None,
-    sitting: OmitArgPrefixes[Sitting] = Sitting(),
+    run: OmitArgPrefixes[Sitting] = Sitting(),
     cache_dir: Path | None = None,
 ) -> None:
     """Train the mixture that CONFIG (YAML) describes into the folder OUT: the experts one by one, then the router.
@@ -49,9 +49,9 @@ def train(
         raise ValueError(f"--ray {' '.join(ray)}: give one address at most, and CONFIG before it")
     with show() as on_event:
         if ray is None:
-            train_here(runs, on_event, sitting)
+            train_here(runs, on_event, run)
         else:
-            cluster.train_all(runs, next(iter(ray), None), on_event, sitting)
+            cluster.train_all(runs, next(iter(ray), None), on_event, run)
     for place in places:
         made = RunFolder(place).mixture
         print(f"{made}: look at it with: moegs-view {made}" if made.exists() else f"{place}: --resume goes on")
