@@ -15,7 +15,7 @@ from moegs import checkpoint, evaluation, reports, verification
 from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
-from moegs.cli.progress import progress
+from moegs.cli.progress import progress, tell_compiling
 from moegs.cli.shot_options import ShotOptions
 from moegs.mixture import Mixture
 from moegs.shots import Shot
@@ -84,6 +84,7 @@ def bench(
     photo = None if data is None else _photo(loaded, shot, timing.camera, data, dataset)
     rounds = Rounds(timing.rounds, timing.warm_up)
     refuse_unwritable(json, markdown)
+    tell_compiling(mixture.device)
     with progress("rounds") as advance:
         found = measure(
             mixture, View(shot.camera, shot.t, shot.skip_below, acceleration), rounds, others, photo, advance

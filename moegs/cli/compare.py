@@ -12,6 +12,7 @@ from moegs import compare as comparing
 from moegs import system
 from moegs.cli import drawings
 from moegs.cli.files import load, refuse_existing
+from moegs.cli.progress import tell_compiling
 from moegs.cli.shot_options import ShotOptions, VideoOptions
 from moegs.compare import Side
 from moegs.shots import Comparison, Gain, Mode, Shot
@@ -74,6 +75,7 @@ def compare(
     known = Variants(load(path, device), path)
     known.open(other, system.device(device))
     wanted = shot.shot(known.mixture, comparison.against(other))
+    tell_compiling(known.mixture.device)
     a, b = known.sides(wanted)
     if comparison.names is not None:
         a, b = (Side(name, each.mixture) for name, each in zip(comparison.names, (a, b), strict=True))

@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes
 from moegs import evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_existing, refuse_unwritable
-from moegs.cli.progress import decode, progress
+from moegs.cli.progress import decode, progress, tell_compiling
 from moegs.cli.shot_options import SkipBelow, VerifyGating, check_gating
 from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
@@ -71,6 +71,7 @@ def evaluate(
     evaluation.check_data(mixture, scene)
     refuse_unwritable(json)
     decode(scene, protocol.cameras(mixture.rig))
+    tell_compiling(mixture.device)
     with progress("pictures") as advance:
         rows = evaluation.measure(mixture, scene, protocol, others, advance)
     scores = evaluation.summary(mixture, rows, protocol)

@@ -8,7 +8,7 @@ from moegs import verification
 from moegs.acceleration import Acceleration
 from moegs.cli import drawings
 from moegs.cli.files import CheckpointPath, load, refuse_existing
-from moegs.cli.progress import progress
+from moegs.cli.progress import progress, tell_compiling
 from moegs.cli.shot_options import ShotOptions, VerifyGating, VideoOptions, check_gating
 from moegs.shots import Shot
 from moegs.system import Device
@@ -39,6 +39,7 @@ def render(
     check_gating(verify_gating, shot.skip_below)
     variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)
+    tell_compiling(variants.mixture.device)
     drawn: list[Shot] = []
 
     def draw(each: Shot) -> Drawing:

@@ -1,12 +1,15 @@
 """moegs train: configurations to trained mixtures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from moegs.runs import RunFolder
 from moegs.training import Sitting
+
+if TYPE_CHECKING:
+    from moegs.training import TrainConfig
 
 
 def train(
@@ -52,6 +55,23 @@ def train(
             train_here(runs, on_event, run)
         else:
             cluster.train_all(runs, next(iter(ray), None), on_event, run)
-    for place in places:
-        made = RunFolder(place).mixture
-        print(f"{made}: look at it with: moegs-view {made}" if made.exists() else f"{place}: --resume goes on")
+    for place, settings in runs.items():
+        print("\n".join(_made(settings, RunFolder(place))))
+
+
+def _made(settings: "TrainConfig", folder: RunFolder) -> list[str]:
+    """What there is to look at, and what is still to come, a line each."""
+    from moegs.training.stages import Run
+
+    whole = Run(settings, folder, "cpu")
+    jobs = {stage: whole.jobs(stage) for stage in whole.all}
+    files = [job.path for stage in jobs if stage != "experts" for job in jobs[stage] if job.path.exists()]
+    told = [f"{made}: look at it with: moegs-view {made}" for made in files]
+    left = [stage for stage in jobs if not all(job.path.exists() for job in jobs[stage])]
+    if left:
+        done = ", ".join(stage for stage in jobs if stage not in left) or "nothing"
+        told.append(
+            f"{folder.path}: {done} finished, still to come: {', '.join(left)}; the same command with --resume and "
+            "without --stop-after does the rest"
+        )
+    return told
