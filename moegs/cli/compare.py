@@ -79,8 +79,7 @@ def compare(
     a, b = known.sides(wanted)
     if comparison.names is not None:
         a, b = (Side(name, each.mixture) for name, each in zip(comparison.names, (a, b), strict=True))
-    if video.tour() is None:
-        _warm_up(a, b, wanted)
+    _warm_up(a, b, wanted, ROUNDS if video.tour() is None else 0)
     decibels: list[float | None] = []
 
     def draw(each: Shot) -> Drawing:
@@ -94,12 +93,10 @@ def compare(
     print(_verdict(wanted.view, decibels))
 
 
-def _warm_up(a: Side, b: Side, shot: Shot) -> None:
+def _warm_up(a: Side, b: Side, shot: Shot, rounds: int) -> None:
     """Draws it as often as its time is to be the median of, after a first time that does not count."""
     comparing.draw(a, b, shot)
-    for side in (a, b):
-        side.pace.clear()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for side in (a, b):
             side.forget()
         comparing.draw(a, b, shot)
