@@ -24,6 +24,8 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """
     try:
         text = path.read_text()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: does not exist; give a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: cannot be read as a config ({error.__class__.__name__}); give a YAML file"

@@ -272,7 +272,7 @@ def check_data(mixture: Mixture, scene: Scene) -> None:
         raise ValueError(
             f"evaluation: the data has {theirs.timeline.frames} frames at {theirs.timeline.fps:g} fps, the checkpoint "
             f"{ours.timeline.frames} at {ours.timeline.fps:g}, or they stand at other times; give the data set that it "
-            "was trained on, with the same start and end"
+            "was trained on, with the same frames: --set start=... end=..."
         )
     if len(theirs.cameras) != len(ours.cameras) or not all(
         torch.allclose(a.viewmat, b.viewmat, atol=1e-4) for a, b in zip(ours.cameras, theirs.cameras, strict=True)
@@ -282,9 +282,15 @@ def check_data(mixture: Mixture, scene: Scene) -> None:
         if (a.width, a.height) != (b.width, b.height):
             raise ValueError(
                 f"evaluation: the pictures of the data are {b.width}x{b.height}, those of the checkpoint "
-                f"{a.width}x{a.height}; give the same downscale"
+                f"{a.width}x{a.height}; give the same downscale{_factor(b.width, a.width)}"
             )
         if not torch.allclose(a.K, b.K, rtol=1e-4, atol=1e-2):  # px
             raise ValueError(
                 "evaluation: the lenses of the data are not those of the checkpoint; give its own data set"
             )
+
+
+def _factor(given: int, wanted: int) -> str:
+    """The flag that makes pictures of the width `wanted` of those that are `given`, where whole numbers do."""
+    factor = round(given / wanted)
+    return f", with --set downscale={factor}" if factor > 1 and round(given / factor) == wanted else ""

@@ -63,7 +63,13 @@ def facts_of(path: Path) -> dict[str, Any]:
         "file": str(path),
         "bytes": path.stat().st_size,
         "experts": [
-            {"name": name, "kind": expert.config.kind, "gaussians": len(expert), "step": expert.step}
+            {
+                "name": name,
+                "kind": expert.config.kind,
+                "gaussians": len(expert),
+                "megabytes": sum(parameter.nbytes for parameter in expert.parameters()) / 1e6,
+                "step": expert.step,
+            }
             for name, expert in experts
         ],
         "router": None if mixture.router is None else config.dump(mixture.router.config),
@@ -81,10 +87,11 @@ def facts_of(path: Path) -> dict[str, Any]:
 def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
     """`facts_of` for people."""
     table = Table(title=escape(f"{path}, {facts['bytes'] / 1e6:.1f} MB"))
-    for column in ("expert", "kind", "Gaussians", "steps"):
+    for column in ("expert", "kind", "Gaussians", "MB", "steps"):
         table.add_column(column, justify="left" if column in ("expert", "kind") else "right")
     for expert in facts["experts"]:
-        table.add_row(escape(expert["name"]), expert["kind"], f"{expert['gaussians']:,}", f"{expert['step']:,}")
+        counts = f"{expert['gaussians']:,}", f"{expert['megabytes']:.1f}", f"{expert['step']:,}"
+        table.add_row(escape(expert["name"]), expert["kind"], *counts)
     console.print(table)
     router = facts["router"]
     width, height = facts["size"]
@@ -105,7 +112,9 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
 def _origin(provenance: dict[str, Any], phase: str) -> dict[str, str]:
     """What a line can hold of where a checkpoint comes from; its seconds are those of `phase`, its last, alone."""
     rows = {str(key): str(value) for key, value in provenance.items() if isinstance(value, str | int)}
-    seconds = provenance.get("seconds")
+    seconds, choices = provenance.get("seconds"), provenance.get("choices")
+    if isinstance(choices, dict) and choices:
+        rows["data read with"] = " ".join(f"{key}={value}" for key, value in choices.items())
     return rows | ({phase: f"{seconds / 60:.1f} minutes"} if isinstance(seconds, float) else {})
 
 
@@ -122,8 +131,10 @@ def _pruned(told: Any) -> dict[str, str]:
 
 
 def _weighed(criteria: Sequence[str]) -> dict[str, str]:
-    """By which scores it can be pruned without its data, in one line, where it holds any."""
-    return {"weighed": f"every Gaussian has its score by {' and by '.join(criteria)}"} if criteria else {}
+    """By which scores it can be pruned without its data, in one line."""
+    if not criteria:
+        return {"weighed": "no: it holds no scores of importance, which moegs prune --ratio 0 gives it"}
+    return {"weighed": f"every Gaussian has its score by {' and by '.join(criteria)}"}
 
 
 def _held_out(scores: dict[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The benchmark: not how fast anything is, but that what is timed is what it says."""
 
+import io
 import json
 import time
 from dataclasses import asdict
@@ -9,6 +10,7 @@ import pytest
 import torch
 from backends import BACKENDS
 from mixtures import mixture
+from rich.console import Console
 from torch.testing import assert_close
 
 from moegs.benchmark import Benchmark, Rounds, View, frames, measure, tables
@@ -199,3 +201,19 @@ def test_the_tables_are_made_of_the_json_alone(found: Benchmark, tmp_path: Path)
     listed = sum(len(section.rows) for section in tables.sections(facts) if section.title.partition(":")[0] != "Memory")
     told = sum(value is not None for value in facts["ratios"].values())
     assert listed == told + len(facts["stages"])  # each once
+
+
+def test_a_terminal_shows_first_what_is_asked_first_and_fits_80_columns(found: Benchmark) -> None:
+    facts = json.loads(json.dumps(asdict(found)))
+    console = Console(file=io.StringIO(), width=80)
+    tables.show(console, facts)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    first = text.split("What a frame takes")[1].split("\n\n")[0]
+    assert f"by default {found.stages['frame:exact'].median:.2f}" in " ".join(first.split())
+    assert "separate passes, as published" in first
+    assert "poly alone" in first
+    assert set(tables.RATIOS) >= {name.partition(":")[0] for name in facts["ratios"]}
+    label = tables.RATIOS["tight_pairs_over_3sigma"]
+    row = next(line for line in text.splitlines() if label in line)
+    assert row.removeprefix(label).split() == [f"{found.ratios['tight_pairs_over_3sigma']:.2f}"], "a count has no time"
+    assert max(len(line.rstrip()) for line in text.split("What a frame takes")[1].splitlines()) <= 80

@@ -82,19 +82,41 @@ def test_eval_refuses_gating_that_is_none(
 def test_eval_scores_the_experts_and_what_they_are_measured_against(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """With the choices of data that it was trained with, and without points, which scoring does not need."""
+    """With the choices of data that are set, and without points, which scoring does not need."""
     data, path, made = recordings.write_folders(tmp_path / "tiny"), tmp_path / "made.pt", mixture(("poly", "key"))
     (data / "points_0000.npz").unlink()
     rig = load_scene(DataConfig(path=data, downscale=2), with_points=False).rig
     checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig)), path)
     assert run(monkeypatch, "eval", path, "--data", data) == 1
-    assert "are 32x24, those of the checkpoint 16x12; give the same downscale" in capsys.readouterr().err
+    assert (
+        "are 32x24, those of the checkpoint 16x12; give the same downscale, with --set downscale=2"
+        in capsys.readouterr().err
+    )
     assert run(monkeypatch, "eval", path, "--data", data, "--set", "downscale=2", "--json", "-") == 0
     scores = json.loads(capsys.readouterr().out)
     assert set(scores["experts"]) == set(scores["gates"]) == {"poly", "key"}
     for score in (*scores["experts"].values(), scores["mixture"], scores["average"], scores["oracle"]):
         assert set(score) == {"psnr", "ssim", "lpips"}
     assert scores["oracle"]["psnr"] >= max(score["psnr"] for score in scores["experts"].values())
+
+
+def test_a_checkpoint_knows_how_its_data_were_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """But nothing of where they lie and are kept; --set has the last word."""
+    data, path, made = recordings.write_folders(tmp_path / "tiny"), tmp_path / "made.pt", mixture(("poly", "key"))
+    read = DataConfig(path=data, downscale=2, end=3, test=("cam01",), cache="memory", cache_dir=tmp_path / "elsewhere")
+    assert read.choices() == {"downscale": 2, "end": 3, "test": ["cam01"]}
+    rig = load_scene(read, with_points=False).rig
+    told = {"choices": {**read.choices(), "path": "/nowhere", "cache_dir": "/nowhere"}}
+    checkpoint.save(Checkpoint(Mixture(made.names, made.members, made.router, rig), provenance=told), path)
+    assert run(monkeypatch, "eval", path, "--data", data, "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["per_camera"]) == ["cam01"]
+    assert len(found["per_frame"]) == 3
+    told = refusal(monkeypatch, capsys, "eval", path, "--data", data, "--set", "downscale=1")
+    assert "give the same downscale, with --set downscale=2" in told
+    assert "--set start=... end=..." in refusal(monkeypatch, capsys, "eval", path, "--data", data, "--set", "end=2")
 
 
 def test_eval_puts_routers_side_by_side(

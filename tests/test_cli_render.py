@@ -9,6 +9,7 @@ from command_line import refusal, run
 from PIL import Image
 
 from moegs import checkpoint, export, views
+from moegs.rasterize import cpu
 from moegs.shots import Shot
 
 
@@ -111,3 +112,16 @@ def test_a_turntable_without_an_end_is_one_line(
         monkeypatch, capsys, "render", made_file, "--turntable", "360", *options, "--out", tmp_path / "x.mp4"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_first_picture_says_why_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    made_file: Path,
+    compiled: bool,
+) -> None:
+    monkeypatch.setattr(cpu, "can_draw", lambda: compiled)
+    assert run(monkeypatch, "render", made_file, "--device", "cpu", "--out", tmp_path / "x.png") == 0
+    assert ("compiling kernels, once on this machine" in capsys.readouterr().err) != compiled

@@ -45,3 +45,24 @@ def test_train_refuses_what_has_no_place(
     assert run(monkeypatch, "train", demo, "--out", tmp_path, "--budget", "0") == 1
     assert "budget: got 0, expected a share" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_train_names_all_that_it_made_and_what_is_still_to_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recordings.write_folders(tmp_path / "tiny")
+    expert = "{{name: {0}, steps: 2, expert: {{kind: polynomial, sh_degree: 0}}}}"
+    (tmp_path / "two.yaml").write_text(
+        f"data: {{path: tiny}}\nexperts: [{expert.format('a')}, {expert.format('b')}]\n"
+        "router: {steps: 2}\nsnapshot_seconds: 0\nprune: {ratio: 0.5}\ndistill: [{expert: b, steps: 2}]"
+    )
+    out = tmp_path / "run"
+    command = ("train", tmp_path / "two.yaml", "--out", out, "--device", "cpu")
+    assert run(monkeypatch, *command, "--stop-after", "experts") == 0
+    told = capsys.readouterr().out
+    assert f"{out}: experts finished, still to come: router, prune, distill; the same command with --resume" in told
+    assert run(monkeypatch, *command, "--resume") == 0
+    told = capsys.readouterr().out
+    for made in ("mixture.pt", "pruned.pt", "students/b.pt"):
+        assert f"{out / made}: look at it with: moegs-view {out / made}\n" in told
+    assert "still to come" not in told

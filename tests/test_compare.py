@@ -165,11 +165,16 @@ def test_both_are_named_with_what_they_cost(variants: Variants, shot: Shot, monk
 def test_a_pace_is_the_median_at_one_size() -> None:
     pace = Pace()
     assert pace.seconds is None
+    pace.took(99.0, (4, 4))
+    assert pace.seconds is None, "the first of a size is cold"
     for seconds in (3.0, 1.0, 2.0):
         pace.took(seconds, (4, 4))
     assert pace.seconds == 2
-    pace.took(9.0, (8, 8))
-    assert pace.seconds == 9
+    for seconds, told in ((99.0, None), (9.0, 9.0)):
+        pace.took(seconds, (8, 8))
+        assert pace.seconds == told
+    pace.took(5.0, (4, 4))
+    assert pace.seconds == 5, "a size that was seen before is warm"
 
 
 def test_views_are_those_of_both_and_differences_those_of_numbers(variants: Variants, shot: Shot) -> None:

@@ -105,5 +105,5 @@ def test_an_override_that_sets_nothing_is_refused(file: Path, override: str) -> 
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere.yaml: cannot be read as a config"):
+    with pytest.raises(ConfigError, match=r"nowhere.yaml: does not exist; give a YAML file"):
         config.load(World, tmp_path / "nowhere.yaml")

@@ -188,7 +188,6 @@ def test_a_distillation_that_cannot_be_is_one_line(
     checkpoint.save(Checkpoint(alone), tmp_path / "alone.pt")
     for options, told in {
         (full, "--data", data, "--expert", "hex"): "no expert 'hex'; it has poly, key",
-        (full, "--expert", "poly"): "--data: name the folder of the data set",
         (
             full,
             "--data",

@@ -108,7 +108,10 @@ def test_ratio_0_stores_the_scores_and_sweep_takes_them_from_there(
     rows = json.loads(captured.out)["rows"]
     assert [row["gaussians"] for row in rows] == [800, 480, 160]
     assert [row["ratio"] for row in rows] == pytest.approx([0, 0.4, 0.8])
-    assert captured.err.count("\n") == 4  # a head and three lines
+    head, *lines = captured.err.splitlines()
+    assert head.split()[-8:] == ["ms", "new", "faster", "new", "ms", "kept", "faster", "kept"]
+    assert [line.split()[0] for line in lines[:3]] == ["0.0%", "40.0%", "80.0%"]
+    assert "the median of the pairs' ratios" in " ".join(lines[3:])
 
 
 def test_what_was_pruned_and_then_weighed_tells_of_both(
@@ -130,7 +133,7 @@ def test_what_was_pruned_and_then_weighed_tells_of_both(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ((), "pruning: got none of ratio, threshold and max_drop; give one"),
+        ((), "prune: got none of --ratio, --threshold, --max-drop; give one of them"),
         (("--max-drop", "little"), "--max-drop little: give a loss of PSNR in dB, such as 0.05dB"),
         (
             ("--ratio", "0.5", "--set", "downscale=2"),

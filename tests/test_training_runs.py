@@ -16,9 +16,10 @@ from stamps import KINDS, KilledError, settings, stop_after, training
 from torch.testing import assert_close
 
 from moegs import checkpoint
+from moegs.data import DataConfig
 from moegs.runs import RunFolder, lock, status
-from moegs.training import Sitting, TrainingError, loop, train
-from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped
+from moegs.training import Sitting, TrainingError, loop, progress, train
+from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Working
 from moegs.training.loop import OnEvent
 from moegs.training.progress import show
 from moegs.training.workers import run_side_by_side
@@ -63,7 +64,8 @@ def test_a_killed_router_goes_on_to_the_same_result(tmp_path: Path, monkeypatch:
 def test_a_whole_run_leaves_checkpoints_with_scores_and_nothing_half_done(tmp_path: Path):
     heard: list[Event] = []
     out = tmp_path / "run"
-    path = train(settings(training("polynomial"), training("keyframe")), tmp_path, out, heard.append)
+    read = DataConfig(path=Path("room"), downscale=2)
+    path = train(settings(training("polynomial"), training("keyframe"), data=read), tmp_path, out, heard.append)
     assert path == out / "mixture.pt"
     left = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
     made = {"experts/polynomial.pt", "experts/keyframe.pt", "mixture.pt"}
@@ -73,6 +75,7 @@ def test_a_whole_run_leaves_checkpoints_with_scores_and_nothing_half_done(tmp_pa
     assert set(found.scores) >= {"experts", "mixture", "average", "oracle", "gates"}
     assert found.provenance["training"]["steps"] == 6
     assert found.provenance["data"] == "room"
+    assert found.provenance["choices"] == {"downscale": 2}
     alone = checkpoint.load(out / "experts" / "keyframe.pt")
     assert alone.mixture.router is None
     assert alone.mixture.members[0].step == 12
@@ -163,9 +166,28 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then():
             on_event(Progress("hexplane", step, 10, 0.05, 27.5, 15000, 2.0 * step))
         on_event(Saved("hexplane", Path("runs/x.pt")))
     first, last, saved = text.getvalue().splitlines()
-    assert first == "hexplane: step 1/10, loss 0.0500, 27.50 dB  15,000 Gaussians, 2 s so far, about 18 s left"
-    assert last.startswith("hexplane: step 10/10")
+    assert first == "hexplane: step 1/10, loss 0.0500, 27.50 dB  15,000 Gaussians, 2 s so far"
+    assert last == "hexplane: step 10/10, loss 0.0500, 27.50 dB  15,000 Gaussians, 20 s so far"
     assert saved == "hexplane: saved, runs/x.pt"
+
+
+def test_what_is_left_is_told_from_steps_that_no_longer_compile(monkeypatch: pytest.MonkeyPatch):
+    """The first steps took a minute, all others two seconds; a line each."""
+    monkeypatch.setattr(progress, "SOON_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    text = io.StringIO()
+    with show(Console(file=text)) as on_event:
+        on_event(Begun("router", 1))
+        for step in range(1, 21):
+            on_event(Progress("one/router-0.5", step, 20, 0.05, 27.5, 9, 60.0 + 2 * step))
+        for trial in range(3):
+            on_event(Working("pruned", f"pictures, trial {trial}", 1, 9))
+    begun, *lines, _, second, third = text.getvalue().splitlines()
+    assert begun == "router: to be trained over the experts"
+    assert [line for line in lines[:6] if "left" in line] == []
+    assert lines[6].startswith("one/router at temperature 0.5: step 7/20")
+    assert lines[6].endswith("74 s so far, about 26 s left")
+    assert (second, third) == ("pruned: pictures, trial 1, 1 of 9", "pruned: pictures, trial 2, 1 of 9")
 
 
 def test_the_losses_of_a_resumed_run_are_those_of_one_that_was_never_killed(

@@ -156,6 +156,9 @@ class _Show(threading.Thread):
                 app.set_beside(variants, beside, self._page)
             self._app = app.App(self._page, variants, beside)
             print(app.summary(path, loaded), flush=True)
+            if beside:
+                side = variants.other(beside)
+                print(f"compared with {beside}: {side.name}, {side.budget.size}", flush=True)
             if self._follower is not None:
                 self._follower.follow(self._app.show, self._app.tell)
         except Exception as error:

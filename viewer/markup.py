@@ -9,6 +9,7 @@ from moegs.mixture import Mixture
 from moegs.probe import Reading
 from moegs.shots import Comparison
 from moegs.variants import Variants
+from moegs.views import Drawing
 from viewer.exports import Progress
 from viewer.state import ViewState
 from viewer.worker import Frame
@@ -69,15 +70,20 @@ def statistics(frame: Frame, rate: float | None) -> str:
     if width != canvas[0]:
         size += f" <span style='{FAINT}'>of {canvas[0]}&times;{canvas[1]}</span>"
     drawings = frame.drawing.sides or (frame.drawing,)
-    drawn = sum(drawing.render.drawn for drawing in drawings)
-    total = sum(len(expert) for drawing in drawings for expert in drawing.mixture.members)
+    letters = ("A ", "B ") if frame.drawing.sides else ("",)
+    counts = ", ".join(_in_view(letter, drawing) for letter, drawing in zip(letters, drawings, strict=True))
     speed = "still" if rate is None else f"<b>{rate:.0f} fps</b>"
     return (
         f'<div data-moegs="statistics" title="{STATISTICS_HINT}" '
         f'style="{SMALL};font-variant-numeric:tabular-nums;padding-bottom:0.3em">'
         f"{speed} &middot; {1000 * frame.seconds:.0f} ms &middot; {size}<br>"
-        f"{drawn:,} <span style='{FAINT}'>of {total:,} Gaussians in view</span></div>"
+        f"{counts} <span style='{FAINT}'>Gaussians in view</span></div>"
     )
+
+
+def _in_view(letter: str, drawing: Drawing) -> str:
+    total = sum(len(expert) for expert in drawing.mixture.members)
+    return f"{letter}{drawing.render.drawn:,} <span style='{FAINT}'>of {total:,}</span>"
 
 
 def clock(state: ViewState, frame: float) -> str:

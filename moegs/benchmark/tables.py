@@ -43,6 +43,24 @@ WORDS = {
     "all": "one pass, gated, culled and cached",
 }
 """What contenders are called in a table; other checkpoints' frames by the last part of their name."""
+RATIOS = {
+    "one_pass_over_separate": "rasterizer: one pass / separate passes",
+    "gated_over_separate": "rasterizer: one gated pass / separate passes",
+    "tight_pairs_over_3sigma": "Gaussians per pixel: tight / 3-sigma squares",
+    "culled_over_unculled": "deformed, projected: awake / all Gaussians",
+    "cached_over_live": "frame: kept instant / new instant",
+    "frame_over_slowest_member": "frame, all options / slowest expert alone",
+    "exact_frame_over_slowest_member": "default frame / slowest expert alone",
+    "one_pass_frame_over_separate_frame": "frame: one pass / separate passes",
+    "all_over_one_pass_frame": "frame: all options / one pass",
+    "graph_over_exact_frame": "default frame: CUDA graph / without",
+    "graph_gated_over_graph_frame": "CUDA graph: gated / not gated",
+    "half_over_exact_frame": "default frame: half precision / full",
+    "compiled_over_live_frame": "new instant: compiled networks / not",
+    "tight_tiles_over_3sigma": "Gaussians per tile: tight / 3-sigma squares",
+    "frame_over_frame": "frame: of another / of this",
+}
+"""What ratios are called on a terminal, without the name after a colon; those of Gaussians count and are no times."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +103,13 @@ def markdown(facts: Mapping[str, Any]) -> str:
 
 
 def show(console: Console, facts: Mapping[str, Any]) -> None:
-    """The tables for people."""
+    """The tables for people: what a frame takes, then where it goes, the ratios last; they fit 80 columns."""
     consoles.say(console, title(facts))
-    for section in sections(facts):
-        table = Table(title=escape(section.title), title_justify="left")
+    _, *parts = sections(facts)
+    for section in (_overview(facts), *parts, _compared(facts, in_words=True)):
+        table = Table(title=f"\n{section.title}", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for number, column in enumerate(section.columns):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(HEADS.get(column, column), justify="right" if number else "left", no_wrap=number > 0)
         for row in section.rows:
             table.add_row(*(escape(cell.replace("`", "")) for cell in row))
         console.print(table)
@@ -108,15 +127,51 @@ def title(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _compared(facts: Mapping[str, Any]) -> Section:
-    """Ratios of times that passed and, on a CPU, of times that the threads were busy."""
+HEADS = {
+    "median": "median\nms",
+    "p95": "p95\nms",
+    "CPU time": "CPU\nms",
+    "dB to exact": "dB to\nexact",
+    "PSNR dB": "PSNR\ndB",
+}
+"""Narrow heads of columns, for a terminal."""
+
+
+def _overview(facts: Mapping[str, Any]) -> Section:
+    """What is asked first: the default frame, beside separate passes and the experts alone."""
+    stages = facts["stages"]
+    ways = {"frame:exact": "the mixture, by default", "frame:all": "... and with tile gating"}
+    ways["frame:separate"] = "... in separate passes, as published"
+    ways |= {name: f"{name.partition(':')[2]} alone" for name in stages if name.startswith("member:")}
+    default = stages["frame:exact"]["median"]
+    times = {words: stages[name]["median"] for name, words in ways.items() if name in stages}
+    rows = [(words, f"{ms:.2f}", f"{1000 / ms:.1f}", f"{ms / default:.2f}") for words, ms in times.items()]
+    return Section("What a frame takes", ("", "ms", "per second", "of the default"), tuple(rows))
+
+
+def _compared(facts: Mapping[str, Any], in_words: bool = False) -> Section:
+    """Ratios of times that passed and, on a CPU, of times that the threads were busy, which a count has none of."""
     named = {"ratio": facts["ratios"], **({"of CPU time": facts["busy_ratios"]} if facts["busy_ratios"] else {})}
     rows = [
-        (f"`{name}`", *("" if each[name] is None else f"{each[name]:.2f}" for each in named.values()))
+        (
+            _ratio(name) if in_words else f"`{name}`",
+            f"{value:.2f}",
+            *(_cell(name, each[name]) for each in list(named.values())[1:]),
+        )
         for name, value in facts["ratios"].items()
         if value is not None
     ]
-    return Section("Ratios of medians", ("", *named), tuple(rows))
+    title = "Ratios of medians: the first over the second, below 1 is faster" if in_words else "Ratios of medians"
+    return Section(title, ("", *named), tuple(rows))
+
+
+def _ratio(name: str) -> str:
+    key, _, of = name.partition(":")
+    return RATIOS[key] + (f", {of}" if of else "")
+
+
+def _cell(name: str, busy: float | None) -> str:
+    return "" if busy is None or name.startswith("tight_") else f"{busy:.2f}"
 
 
 def _belongs(name: str, prefix: str) -> bool:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,14 +16,11 @@ from moegs import compare as comparing
 from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
-from moegs.cli.progress import progress
+from moegs.cli.progress import progress, tell_compiling
 from moegs.cli.shot_options import ShotOptions, check_gating
 from moegs.mixture import Mixture
 from moegs.shots import Shot
 from moegs.system import Device
-
-if TYPE_CHECKING:
-    from moegs.data import DataConfig
 
 MAIN = "mixture"
 """What the checkpoint itself is called beside the others."""
@@ -54,10 +51,10 @@ class BenchOptions:
 def bench(
     path: CheckpointPath,
     /,
-    options: OmitArgPrefixes[BenchOptions] = BenchOptions(),
+    timing: OmitArgPrefixes[BenchOptions] = BenchOptions(),
     acceleration: OmitArgPrefixes[FlagCreatePairsOff[Acceleration]] = Acceleration(),
     data: Path | None = None,
-    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     markdown: Path | None = None,
@@ -75,19 +72,21 @@ def bench(
     """
     from moegs.benchmark import Rounds, View, measure, tables
 
-    refuse_loss((json, markdown), (path, *options.against), force)
+    refuse_loss((json, markdown), (path, *timing.against), force)
     if str(json) == "-" and str(markdown) == "-":
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")
-    mixture = load(path, device).mixture
-    shot = ShotOptions(camera=options.camera, time=options.time, size=options.size, skip_below=options.skip_below).shot(
+    loaded = load(path, device)
+    mixture = loaded.mixture
+    shot = ShotOptions(camera=timing.camera, time=timing.time, size=timing.size, skip_below=timing.skip_below).shot(
         mixture
     )
-    if options.verify_gating:
-        check_gating(True, options.skip_below, mixture)
-    others = _others(options.against, mixture, path)
-    photo = None if data is None else _photo(mixture, shot, options.camera, choices.of(data))
-    rounds = Rounds(options.rounds, options.warm_up)
+    if timing.verify_gating:
+        check_gating(True, timing.skip_below, mixture)
+    others = _others(timing.against, mixture, path)
+    photo = None if data is None else _photo(loaded, shot, timing.camera, data, dataset)
+    rounds = Rounds(timing.rounds, timing.warm_up)
     refuse_unwritable(json, markdown)
+    tell_compiling(mixture.device)
     with progress("rounds") as advance:
         found = measure(
             mixture, View(shot.camera, shot.t, shot.skip_below, acceleration), rounds, others, photo, advance
@@ -98,7 +97,7 @@ def bench(
         "command": shlex.join(["moegs", *sys.argv[1:]]),
         "gating": None,
     }
-    if options.verify_gating:
+    if timing.verify_gating:
         facts["gating"] = asdict(errors := verification.verify(mixture, [shot]))
         print(errors.line(), file=sys.stderr if "-" in (str(json), str(markdown)) else sys.stdout)
     text = tables.markdown(facts)
@@ -124,17 +123,19 @@ def _others(paths: Sequence[Path], mixture: Mixture, own: Path) -> dict[str, Mix
     return found
 
 
-def _photo(mixture: Mixture, shot: Shot, camera: str, data: "DataConfig") -> Float[Tensor, "H W 3"]:
+def _photo(
+    loaded: checkpoint.Checkpoint, shot: Shot, camera: str, data: Path, dataset: DataChoices
+) -> Float[Tensor, "H W 3"]:
     """What the camera of `shot` filmed at its time; raises ValueError where there is no such photo."""
     from moegs.data import load_scene
 
-    rig = mixture.rig
+    mixture, rig = loaded.mixture, loaded.mixture.rig
     number, frame = rig.find(camera), rig.timeline.frame(shot.t)
     own = rig.cameras[number]
     if (own.width, own.height) != (shot.camera.width, shot.camera.height):
         raise ValueError(f"--data: the photos are {own.width}x{own.height}; leave --size out")
     if abs(frame - round(frame)) > 1e-6:
         raise ValueError(f"--data: no photo at frame {frame:g}; give --time a whole frame")
-    scene = load_scene(data, with_points=False)
+    scene = load_scene(dataset.of(data, loaded.provenance), with_points=False)
     evaluation.check_data(mixture, scene)
     return scene.photo(number, round(frame), mixture.device)

@@ -12,6 +12,7 @@ from moegs import compare as comparing
 from moegs import system
 from moegs.cli import drawings
 from moegs.cli.files import load, refuse_loss
+from moegs.cli.progress import tell_compiling
 from moegs.cli.shot_options import ShotOptions, VideoOptions, check_gating
 from moegs.compare import Side
 from moegs.lines import one_line
@@ -42,7 +43,7 @@ class CompareOptions:
     names: tuple[str, str] | None = None
     """What A and B are called in the picture; their files' names when left out."""
 
-    def comparison(self, other: str) -> Comparison:
+    def against(self, other: str) -> Comparison:
         """With `other` as B; raises ValueError for what cannot go together."""
         if self.signed and self.mode != "diff":
             raise ValueError(
@@ -56,7 +57,7 @@ def compare(
     other: Positional[Annotated[str, arg(metavar="B")]],
     /,
     out: Path,
-    look: OmitArgPrefixes[CompareOptions] = CompareOptions(),
+    comparison: OmitArgPrefixes[CompareOptions] = CompareOptions(),
     shot: OmitArgPrefixes[ShotOptions] = ShotOptions(),
     video: OmitArgPrefixes[VideoOptions] = VideoOptions(),
     device: Device = "auto",
@@ -77,13 +78,13 @@ def compare(
     refuse_loss((out,), (path, Path(other)), force)
     known = Variants(load(path, device), path)
     known.open(other, system.device(device))
-    wanted = shot.shot(known.mixture, look.comparison(other))
+    wanted = shot.shot(known.mixture, comparison.against(other))
     check_gating(False, wanted.skip_below, known.mixture)
+    tell_compiling(known.mixture.device)
     a, b = known.sides(wanted)
-    if look.names is not None:
-        a, b = (Side(name, each.mixture) for name, each in zip(look.names, (a, b), strict=True))
-    if video.tour() is None:
-        _warm_up(a, b, wanted)
+    if comparison.names is not None:
+        a, b = (Side(name, each.mixture) for name, each in zip(comparison.names, (a, b), strict=True))
+    _warm_up(a, b, wanted, ROUNDS if video.tour() is None else 0)
     decibels: list[float | None] = []
 
     def draw(each: Shot) -> Drawing:
@@ -92,17 +93,15 @@ def compare(
         return drawing
 
     print(one_line(drawings.write(draw, known.mixture.rig, wanted, out, video)))
-    for letter, side in zip("AB", comparing.ordered(a, b, look.comparison(other)), strict=True):
+    for letter, side in zip("AB", comparing.ordered(a, b, comparison.against(other)), strict=True):
         print(one_line(f"{letter}  {side.name}: {side.budget.size}, {side.budget.speed}"))
     print(_verdict(wanted.view, decibels))
 
 
-def _warm_up(a: Side, b: Side, shot: Shot) -> None:
+def _warm_up(a: Side, b: Side, shot: Shot, rounds: int) -> None:
     """Draws it as often as its time is to be the median of, after a first time that does not count."""
     comparing.draw(a, b, shot)
-    for side in (a, b):
-        side.pace.clear()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for side in (a, b):
             side.forget()
         comparing.draw(a, b, shot)

@@ -1,10 +1,9 @@
 """Which data set, as flags: every verb that needs photos takes the same ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from tyro.conf import OmitArgPrefixes
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moegs.data import DataConfig
@@ -15,31 +14,25 @@ class DataChoices:
     """How the data set was read that the checkpoint was trained on."""
 
     set: tuple[str, ...] = ()
-    """The choices of data that it was trained with, as key=value: --set downscale=2 end=150."""
+    """Choices of data in place of those that the checkpoint was trained with, which it knows: --set downscale=2."""
     cache_dir: Path | None = None
     """Where decoded frames stay, in place of the user's cache folder."""
 
-    def of(self, data: Path) -> "DataConfig":
-        """The data set in the folder `data`, so read; raises ValueError for what it cannot be."""
-        from moegs import config
-        from moegs.data import DataConfig
+    def of(self, data: Path, provenance: Mapping[str, Any]) -> "DataConfig":
+        """The data set in the folder `data`, read as what has the `provenance` was trained on it, but for what is set.
 
-        values = {"path": str(data)}
+        Raises ValueError for what it cannot be, and where there is no such folder.
+        """
+        from moegs import config
+        from moegs.data.config import KEEPING, PLACES, DataConfig
+
+        if not data.is_dir():
+            raise ValueError(
+                f"--data {data}: {'is no' if data.exists() else 'no such'} folder; give the data set's folder"
+            )
+        known, own = provenance.get("choices"), (*KEEPING, *PLACES)  # a checkpoint says nothing of this machine
+        values = {key: value for key, value in known.items() if key not in own} if isinstance(known, dict) else {}
+        values["path"] = str(data)
         config.override(values, self.set)
         settings = config.build(DataConfig, values, "data")
         return settings if self.cache_dir is None else replace(settings, cache_dir=self.cache_dir.absolute())
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """The data set, for a verb that does something without one too."""
-
-    data: Path | None = None
-    """The folder of the data set that it was trained on."""
-    choices: OmitArgPrefixes[DataChoices] = DataChoices()
-
-    def settings(self) -> "DataConfig":
-        """What these options describe; raises ValueError without a folder."""
-        if self.data is None:
-            raise ValueError("--data: name the folder of the data set")
-        return self.choices.of(self.data.absolute())

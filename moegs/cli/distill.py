@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, evaluation, files, reports
-from moegs.cli.data_options import DataOptions
+from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
 from moegs.runs import RunFolder
@@ -42,10 +42,11 @@ class DistillOptions:
 def distill(
     path: CheckpointPath,
     /,
+    data: Path,
     expert: str,
     out: Path,
-    options: OmitArgPrefixes[DistillOptions] = DistillOptions(),
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),
+    student: OmitArgPrefixes[DistillOptions] = DistillOptions(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     resume: FlagCreatePairsOff[bool] = False,
     device: Device = "auto",
     json: Path | None = None,
@@ -59,6 +60,7 @@ def distill(
 
     Args:
         path: A trained mixture.
+        data: The folder of the data set that it was trained on.
         expert: The name of the expert that learns.
         out: The checkpoint to write (.pt); it must not exist unless --force.
         resume: Go on with what an earlier, killed run of the same command left, if it left anything.
@@ -71,11 +73,11 @@ def distill(
     from moegs.training.progress import show, with_note
 
     want_suffix(out, ".pt")
-    twin = out.with_name(f"{out.stem}-twin.pt") if options.twin else None
+    twin = out.with_name(f"{out.stem}-twin.pt") if student.twin else None
     work = out.with_suffix(workplace.SUFFIX)
-    refuse_loss((out, twin, work, json), (path, options.config, RunFolder(path.parent).config), force)
+    refuse_loss((out, twin, work, json), (path, student.config, RunFolder(path.parent).config), force)
     teacher = checkpoint.load(path, device_called(device))
-    settings, note = _settings(path, teacher, expert, options, data)
+    settings, note = _settings(path, teacher, expert, student, dataset.of(data.absolute(), teacher.provenance))
     refuse_unwritable(out, twin, json)
     with show() as on_event:
         tell = with_note(lambda event: None if isinstance(event, Saved) else on_event(event), note)  # it moves yet
@@ -89,7 +91,7 @@ def distill(
 
 
 def _settings(
-    path: Path, teacher: checkpoint.Checkpoint, expert: str, options: DistillOptions, data: DataOptions
+    path: Path, teacher: checkpoint.Checkpoint, expert: str, options: DistillOptions, data: "DataConfig"
 ) -> "tuple[TrainConfig, str]":
     """What is trained, as a run's config, and what is to be said of where the expert's recipe comes from."""
     from moegs.training import TrainConfig, recipes
@@ -107,7 +109,7 @@ def _settings(
         unseen=options.unseen,
         twin=options.twin,
     )
-    return TrainConfig(data=data.settings(), experts=(recipe,), distill=(wanted,), seed=options.seed), note
+    return TrainConfig(data=data, experts=(recipe,), distill=(wanted,), seed=options.seed), note
 
 
 def _facts(teacher: checkpoint.Checkpoint, expert: str, places: list[Path], data: "DataConfig") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes
 from moegs import consoles, evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
-from moegs.cli.progress import decode, progress
+from moegs.cli.progress import decode, progress, tell_compiling
 from moegs.cli.shot_options import SkipBelow, VerifyGating, check_gating
 from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
@@ -43,8 +43,8 @@ def evaluate(
     path: CheckpointPath,
     /,
     data: Path,
-    options: OmitArgPrefixes[EvalOptions] = EvalOptions(),
-    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    scoring: OmitArgPrefixes[EvalOptions] = EvalOptions(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -61,29 +61,30 @@ def evaluate(
     """
     from moegs.data import load_scene
 
-    refuse_loss((json,), (path, *(file for each in options.routers for file in rivals.files(each))), force)
-    protocol = evaluation.Protocol(options.split, options.every, options.lpips, options.skip_below)
-    settings = choices.of(data)
-    mixture = load(path, device).mixture
-    others = rivals.load(options.routers, mixture)
+    refuse_loss((json,), (path, *(file for each in scoring.routers for file in rivals.files(each))), force)
+    protocol = evaluation.Protocol(scoring.split, scoring.every, scoring.lpips, scoring.skip_below)
+    loaded = load(path, device)
+    mixture, settings = loaded.mixture, dataset.of(data, loaded.provenance)
+    others = rivals.load(scoring.routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)
-    check_gating(options.verify_gating, options.skip_below, mixture)
+    check_gating(scoring.verify_gating, scoring.skip_below, mixture)
     refuse_unwritable(json)
     decode(scene, protocol.cameras(mixture.rig))
+    tell_compiling(mixture.device)
     with progress("pictures") as advance:
         rows = evaluation.measure(mixture, scene, protocol, others, advance)
     scores = evaluation.summary(mixture, rows, protocol)
     own = None if mixture.router is None else mixture.router.config.kind
     facts = reports.score_facts(mixture, scores, rows)
     errors = None
-    if options.verify_gating:
+    if scoring.verify_gating:
         with progress("pictures verified") as advance:
             errors = verification.verify(mixture, _shots(mixture, scene, protocol), advance)
     facts["gating"] = None if errors is None else asdict(errors)
 
     def human(console: Console) -> None:
-        reports.print_scores(console, scores, own, options.per_expert)
+        reports.print_scores(console, scores, own, scoring.per_expert)
         if errors is not None:
             consoles.say(console, errors.line())
 

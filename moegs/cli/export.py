@@ -2,20 +2,23 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, compact, consoles, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
-from moegs.cli.data_options import DataOptions
+from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import decode, progress
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
 from moegs.ply import write_plys
 from moegs.system import Device
+
+if TYPE_CHECKING:
+    from moegs.data import DataConfig
 
 COMPARED = 12
 """Pictures on which full and compact are compared."""
@@ -57,9 +60,10 @@ class PlyOptions:
 def export(
     path: CheckpointPath,
     /,
-    small: OmitArgPrefixes[CompactOptions] = CompactOptions(),
-    plys: OmitArgPrefixes[PlyOptions] = PlyOptions(),
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),
+    compact: OmitArgPrefixes[CompactOptions] = CompactOptions(),
+    ply: OmitArgPrefixes[PlyOptions] = PlyOptions(),
+    data: Path | None = None,
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -68,33 +72,35 @@ def export(
 
     Args:
         path: A trained mixture.
+        data: The folder of the data set that it was trained on: measures what a compact checkpoint loses.
         device: Where to compute.
         json: Also write what the compact file costs and saves, and what the PLY files hold, as JSON to this file; -
             writes JSON alone to standard output.
         force: Overwrite OUT and the file of --json.
     """
-    if not small.compact and plys.ply is None:
+    if not compact.compact and ply.ply is None:
         raise ValueError("export: nothing to write; give --compact --out FILE, or --ply DIR")
-    if small.out is not None and not small.compact:
+    if compact.out is not None and not compact.compact:
         raise ValueError(
             "--out: names the compact checkpoint; give --compact too (the folder of PLYs is that of --ply)"
         )
-    if plys.ply is not None and plys.ply.exists():
-        raise ValueError(f"{plys.ply}: exists already; choose another name for the folder")
-    refuse_loss((small.out, plys.ply, json), (path,), force)
-    if small.compact:
-        if small.out is None:
+    if ply.ply is not None and ply.ply.exists():
+        raise ValueError(f"{ply.ply}: exists already; choose another name for the folder")
+    refuse_loss((compact.out, ply.ply, json), (path,), force)
+    if compact.compact:
+        if compact.out is None:
             raise ValueError("--compact: give the file to write with --out")
-        if not 0 < small.max_loss < 10:
-            raise ValueError(f"--max-loss: got {small.max_loss:g}, expected a number of dB above 0, such as 0.1")
-        want_suffix(small.out, ".pt")
+        if not 0 < compact.max_loss < 10:
+            raise ValueError(f"--max-loss: got {compact.max_loss:g}, expected a number of dB above 0, such as 0.1")
+        want_suffix(compact.out, ".pt")
     loaded = load(path, device)
-    refuse_unwritable(small.out, json)
+    refuse_unwritable(compact.out, json)
+    settings = None if data is None else dataset.of(data.absolute(), loaded.provenance)
     facts: dict[str, Any] = {}
-    if plys.ply is not None:
-        facts["ply"] = _write_plys(loaded.mixture, plys)
-    if small.compact:
-        facts |= _write_compact(loaded, path, small, data)
+    if ply.ply is not None:
+        facts["ply"] = _write_plys(loaded.mixture, ply)
+    if compact.compact:
+        facts |= _write_compact(loaded, path, compact, settings)
     reports.tell(json, facts, lambda console: _print(console, facts))
 
 
@@ -118,12 +124,14 @@ def _write_plys(mixture: Mixture, options: PlyOptions) -> dict[str, Any]:
     return {"folder": str(options.ply), "of": of, "frames": list(frames), "gaussians": counts}
 
 
-def _write_compact(loaded: Checkpoint, path: Path, options: CompactOptions, data: DataOptions) -> dict[str, Any]:
+def _write_compact(
+    loaded: Checkpoint, path: Path, options: CompactOptions, data: "DataConfig | None"
+) -> dict[str, Any]:
     from moegs.data import load_scene
 
     assert options.out is not None
     mixture, rig = loaded.mixture, loaded.mixture.rig
-    scene = None if data.data is None else load_scene(data.settings(), with_points=False)
+    scene = None if data is None else load_scene(data, with_points=False)
     if scene is not None:
         evaluation.check_data(mixture, scene)
         decode(scene, rig.test)

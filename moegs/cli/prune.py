@@ -51,6 +51,12 @@ class PruneOptions:
         """What they ask for; raises ValueError where that is not one thing."""
         from moegs.training.pruning import Pruning
 
+        ways = {"--ratio": self.ratio, "--threshold": self.threshold, "--max-drop": self.max_drop}
+        given = [flag for flag, value in ways.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"prune: got {' and '.join(given) or 'none'} of {', '.join(ways)}; give one of them")
+        if self.finetune_experts and not self.finetune:
+            raise ValueError("--finetune-experts: without --finetune STEPS nothing learns; give it, or leave this out")
         return Pruning(
             ratio=self.ratio,
             threshold=self.threshold,
@@ -68,8 +74,8 @@ def prune(
     /,
     data: Path,
     out: Path,
-    options: OmitArgPrefixes[PruneOptions] = PruneOptions(),
-    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    pruning: OmitArgPrefixes[PruneOptions] = PruneOptions(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     resume: FlagCreatePairsOff[bool] = False,
     device: Device = "auto",
     json: Path | None = None,
@@ -94,14 +100,16 @@ def prune(
     from moegs.training.progress import show, with_note
     from moegs.training.thinning import Thinning
 
-    settings, source = options.settings(), choices.of(data.absolute())
+    settings = pruning.settings()
     want_suffix(out, ".pt")
     work = out.with_suffix(workplace.SUFFIX)
     refuse_loss((out, work, json), (path, RunFolder(path.parent).config), force)
-    training, note = recipes.router(path, checkpoint.load(path))
+    whole = checkpoint.load(path)
+    source = dataset.of(data.absolute(), whole.provenance)
+    training, note = recipes.router(path, whole)
     refuse_unwritable(out, json)
     wanted = Thinning(
-        sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=options.weigh_anew
+        sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=pruning.weigh_anew
     )
     with show() as on_event, workplace.claimed(work, wanted, resume) as folder:
         course, tell = thinning.alone(folder, settings.finetune), with_note(on_event, note if settings.finetune else "")
@@ -124,19 +132,18 @@ def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
     settings = facts["settings"]
     done = f"{facts['share']:.1%} pruned" if facts["share"] else "nothing pruned, all weighed"
     table = Table(title=f"{done} by {settings['criterion']}")
-    for column in ("", "before", "after", "after / before"):
+    for column in ("", "before", "after", "change"):
         table.add_column(column, justify="right" if column else "left")
     before, after = (facts["gaussians"][when] for when in ("before", "after"))
     for name in before:
-        table.add_row(
-            escape(name), f"{before[name]:,}", f"{after[name]:,}", f"{after[name] / max(before[name], 1):.2f}"
-        )
+        change = after[name] / max(before[name], 1) - 1
+        table.add_row(escape(name), f"{before[name]:,}", f"{after[name]:,}", f"{change:+.0%}")
     table.add_section()
     sizes = facts["bytes"]["before"], facts["bytes"]["after"]
-    table.add_row("MB", *(f"{size / 1e6:.2f}" for size in sizes), f"{sizes[1] / sizes[0]:.2f}")
+    table.add_row("MB", *(f"{size / 1e6:.2f}" for size in sizes), f"{sizes[1] / sizes[0] - 1:+.0%}")
     for key, words in (("train_psnr", "training PSNR, dB"), ("test_psnr", "held-out PSNR, dB")):
         if key in facts:
             low, high = facts[key]["before"], facts[key]["after"]
-            table.add_row(words, f"{low:.3f}", f"{high:.3f}", f"{high - low:+.3f}")
+            table.add_row(words, f"{low:.3f}", f"{high:.3f}", f"{high - low:+.3f} dB")
     console.print(table)
     consoles.say(console, f"{out}: look at it with: moegs-view {quote(str(out))}")

@@ -8,7 +8,7 @@ from moegs import verification
 from moegs.acceleration import Acceleration
 from moegs.cli import drawings
 from moegs.cli.files import CheckpointPath, load, refuse_loss
-from moegs.cli.progress import progress
+from moegs.cli.progress import progress, tell_compiling
 from moegs.cli.shot_options import ShotOptions, VerifyGating, VideoOptions, check_gating
 from moegs.lines import one_line
 from moegs.shots import Shot
@@ -40,6 +40,7 @@ def render(
     variants = Variants(load(path, device), path, acceleration=acceleration)
     wanted = shot.shot(variants.mixture)
     check_gating(verify_gating, wanted.skip_below, variants.mixture)
+    tell_compiling(variants.mixture.device)
     drawn: list[Shot] = []
 
     def draw(each: Shot) -> Drawing:

@@ -43,8 +43,8 @@ def sweep(
     /,
     data: Path,
     prune: Annotated[str, arg(metavar="FIRST:LAST:COUNT")] = "0:0.9:10",
-    options: OmitArgPrefixes[SweepOptions] = SweepOptions(),
-    choices: OmitArgPrefixes[DataChoices] = DataChoices(),
+    measuring: OmitArgPrefixes[SweepOptions] = SweepOptions(),
+    dataset: OmitArgPrefixes[DataChoices] = DataChoices(),
     device: Device = "auto",
     json: Path | None = None,
     force: bool = False,
@@ -67,38 +67,46 @@ def sweep(
     from moegs.training import pruning
     from moegs.training.progress import show
 
-    options.check()
-    steps, source = core.ratios(prune), choices.of(data)
+    measuring.check()
+    steps = core.ratios(prune)
     refuse_loss((json,), (path,), force)
     loaded = load(path, device)
-    scene = load_scene(source, with_points=False)
-    pairs = core.held_out(loaded.mixture, scene, options.every)
-    pruning.check_criterion(loaded.mixture, options.criterion)
+    scene = load_scene(dataset.of(data, loaded.provenance), with_points=False)
+    pairs = core.held_out(loaded.mixture, scene, measuring.every)
+    pruning.check_criterion(loaded.mixture, measuring.criterion)
     refuse_unwritable(json)
     decode(scene, loaded.mixture.rig.test)
     scores = loaded.importance
-    if options.criterion not in loaded.criteria:
+    if measuring.criterion not in loaded.criteria:
         with show() as on_event:
-            scores = pruning.weighed(loaded.mixture, scene, options.weigh_every, on_event)
-    elif options.weigh_every > 1:
+            scores = pruning.weighed(loaded.mixture, scene, measuring.weigh_every, on_event)
+    elif measuring.weigh_every > 1:
         print(f"{path}: holds its scores already, so that --weigh-every is not used", file=sys.stderr)
-    by = scores[options.criterion]
+    by = scores[measuring.criterion]
     console = consoles.console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)
     rows: list[Row] = []
     for ratio in steps:
         with progress(f"pictures at ratio {ratio:g}, {len(rows) + 1} of {len(steps)}") as advance:
-            rows.append(core.measure(loaded.mixture, kept(by, ratio, options.scope), scene, pairs, advance))
+            rows.append(core.measure(loaded.mixture, kept(by, ratio, measuring.scope), scene, pairs, advance))
         console.print(_line(rows[-1]), highlight=False)
-    reports.tell(json, asdict(options) | {"rows": [asdict(row) for row in rows]}, lambda console: None)
+    console.print(NOTES, highlight=False, soft_wrap=True)
+    reports.tell(json, asdict(measuring) | {"rows": [asdict(row) for row in rows]}, lambda console: None)
 
 
-HEAD = f"{'ratio':>6}{'PSNR dB':>9}{'Gaussians':>11}{'MB':>8}{'ms':>8}{'faster':>8}{'ms kept':>9}{'faster':>8}"
-"""`kept`: at an instant whose Gaussians are kept, so that nothing is deformed."""
+HEAD = (
+    f"{'ratio':>6}{'PSNR dB':>9}{'Gaussians':>11}{'MB':>8}"
+    f"{'ms new':>9}{'faster new':>12}{'ms kept':>9}{'faster kept':>13}"
+)
+NOTES = """\
+new: a frame at an instant not shown before; kept: at one whose Gaussians are kept.
+faster: than the unpruned mixture, whose frames are drawn in turn with these: the
+median of the pairs' ratios. The machine's own pace differs from row to row, so
+that the ms of two rows do not give it."""
 
 
 def _line(row: "Row") -> str:
     return (
-        f"{row.ratio:>6.1%}{row.psnr:>9.3f}{row.gaussians:>11,}{row.megabytes:>8.2f}{row.ms:>8.1f}{row.speedup:>7.2f}x"
-        f"{row.ms_kept:>9.1f}{row.speedup_kept:>7.2f}x"
+        f"{row.ratio:>6.1%}{row.psnr:>9.3f}{row.gaussians:>11,}{row.megabytes:>8.2f}{row.ms:>9.1f}"
+        f"{row.speedup:>11.2f}x{row.ms_kept:>9.1f}{row.speedup_kept:>12.2f}x"
     )

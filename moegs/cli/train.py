@@ -2,13 +2,16 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from moegs.lines import one_line
 from moegs.runs import RunFolder
 from moegs.training import Sitting
+
+if TYPE_CHECKING:
+    from moegs.training import TrainConfig
 
 
 def train(
@@ -18,7 +21,7 @@ def train(
     set: tuple[str, ...] = (),
     budget: float = 1.0,
     ray: Annotated[tuple[str, ...] | None, arg(metavar="[ADDRESS]")] = None,
-    sitting: OmitArgPrefixes[Sitting] = Sitting(),
+    run: OmitArgPrefixes[Sitting] = Sitting(),
     cache_dir: Path | None = None,
 ) -> None:
     """Train the mixture that CONFIG (YAML) describes into the folder OUT: the experts one by one, then the router.
@@ -51,10 +54,26 @@ def train(
         raise ValueError(f"--ray {' '.join(ray)}: give one address at most, and CONFIG before it")
     with show() as on_event:
         if ray is None:
-            train_here(runs, on_event, sitting)
+            train_here(runs, on_event, run)
         else:
-            cluster.train_all(runs, next(iter(ray), None), on_event, sitting)
-    for place in places:
-        made = RunFolder(place).mixture
-        look = f"{made}: look at it with: moegs-view {quote(str(made))}"
-        print(one_line(look if made.exists() else f"{place}: --resume goes on"))
+            cluster.train_all(runs, next(iter(ray), None), on_event, run)
+    for place, settings in runs.items():
+        print("\n".join(map(one_line, _made(settings, RunFolder(place)))))
+
+
+def _made(settings: "TrainConfig", folder: RunFolder) -> list[str]:
+    """What there is to look at, and what is still to come, a line each."""
+    from moegs.training.stages import Run
+
+    whole = Run(settings, folder, "cpu")
+    jobs = {stage: whole.jobs(stage) for stage in whole.all}
+    files = [job.path for stage in jobs if stage != "experts" for job in jobs[stage] if job.path.exists()]
+    told = [f"{made}: look at it with: moegs-view {quote(str(made))}" for made in files]
+    left = [stage for stage in jobs if not all(job.path.exists() for job in jobs[stage])]
+    if left:
+        done = ", ".join(stage for stage in jobs if stage not in left) or "nothing"
+        told.append(
+            f"{folder.path}: {done} finished, still to come: {', '.join(left)}; the same command with --resume and "
+            "without --stop-after does the rest"
+        )
+    return told

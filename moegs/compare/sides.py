@@ -16,26 +16,26 @@ RECENT = 9
 
 
 class Pace:
-    """How long the last pictures of one size took."""
+    """How long the last pictures of one size took, but for the first ever of a size, which finds everything cold."""
 
     def __init__(self) -> None:
         self.size = (0, 0)
         """Width and height of those pictures, pixels."""
         self._seconds: deque[float] = deque(maxlen=RECENT)
+        self._warm: set[tuple[int, int]] = set()
+        """The sizes of which there was a picture."""
 
     def took(self, seconds: float, size: tuple[int, int]) -> None:
         """Learns of one picture; those of another size are forgotten."""
         if size != self.size:
             self.size, self._seconds = size, deque(maxlen=RECENT)
-        self._seconds.append(seconds)
-
-    def clear(self) -> None:
-        """Forgets all pictures."""
-        self.size, self._seconds = (0, 0), deque(maxlen=RECENT)
+        if size in self._warm:
+            self._seconds.append(seconds)
+        self._warm.add(size)
 
     @property
     def seconds(self) -> float | None:
-        """The median; None where there was no picture."""
+        """The median; None before the second picture of a size."""
         return statistics.median(self._seconds) if self._seconds else None
 
 
@@ -48,7 +48,7 @@ class Budget:
     megabytes: float
     """Of its parameters in memory."""
     seconds: float | None
-    """From the camera to 8-bit pixels at the size it is drawn in, legends aside; None before its first picture."""
+    """From the camera to 8-bit pixels at the size it is drawn in, legends aside; None before its second picture."""
 
     def plate(self, letter: str) -> Legend:
         """What is burnt into the picture, under the side's `letter`."""
@@ -60,7 +60,7 @@ class Budget:
 
     @property
     def speed(self) -> str:
-        """Empty before the first picture."""
+        """Empty before the second picture."""
         if self.seconds is None:
             return ""
         milliseconds, fps = 1000 * self.seconds, 1 / self.seconds

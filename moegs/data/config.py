@@ -1,14 +1,17 @@
 """DataConfig: which data set, and what of it is used how."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from moegs import config
 from moegs.data.scene import LARGEST
 
 ResizeFilter = Literal["area", "bilinear", "lanczos"]
 KEEPING = ("cache", "memory_gb", "disk_gb", "cache_dir")
 """The keys that say where decoded frames stay, and change nothing of what they are."""
+PLACES = ("path", "points_file")
+"""The keys that name what lies on this machine."""
 ColorMatrix = Literal["auto", "bt601", "bt709"]
 MOST_POINTS = 100_000_000
 """At random: more than any training holds."""
@@ -66,6 +69,13 @@ class DataConfig:
     """Budget of the cache folder, 10^9 bytes; what was used longest ago goes first."""
     cache_dir: Path | None = None
     """None: `moegs` in the user's cache folder."""
+
+    def choices(self) -> dict[str, Any]:
+        """What is not as by default, as plain values: the same wherever the data set lies, so no files and folders."""
+        names = (
+            f.name for f in fields(self) if f.name not in (*KEEPING, *PLACES) and getattr(self, f.name) != f.default
+        )
+        return {name: config.dump(getattr(self, name)) for name in names}
 
     def relative_to(self, base: Path) -> "DataConfig":
         """The same with absolute paths, those that were not being relative to the folder `base`."""

@@ -211,6 +211,7 @@ def provenance(settings: TrainConfig, phase: ExpertTraining | RouterTraining, se
     return {
         "moegs": __version__,
         "data": settings.data.path.name,
+        "choices": settings.data.choices(),
         "seed": settings.seed,
         "seconds": seconds,
         "training": config.dump(phase),

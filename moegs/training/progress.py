@@ -1,6 +1,7 @@
 """A run's events as progress bars in a terminal, or as a plain line now and then where there is none."""
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,11 @@ from moegs.training.events import (
 from moegs.training.loop import OnEvent
 
 LINE_SECONDS = 30.0
-"""Between two lines of one phase where the output is no terminal."""
+"""Between two lines of one phase where the output is no terminal ..."""
+SOON_SECONDS = 5.0
+"""... or less in its first two minutes, a quarter of its time so far, but no less than this."""
+COLD_STEPS = 5
+"""The first steps of a sitting, in which kernels compile: they say nothing of how long the rest takes."""
 
 
 @contextmanager
@@ -66,60 +71,92 @@ class Reporter:
         )
         self.tasks: dict[str, TaskID] = {}
         self.printed: dict[str, float] = {}
+        self.warm: dict[str, Progress] = {}
+        """Of each phase the first event after its cold steps."""
+        self.cold: dict[str, int] = {}
+        """Of each phase the step at which this sitting first heard of it."""
 
     def tell(self, event: Event) -> None:
         """Shows `event`."""
         if isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, Preparing):
-            self._preparing(event.what, event.done, event.of, f"data: {event.what}")
+            self._preparing(event.what, event.done, event.of, f"data: {event.what}", "data")
         elif isinstance(event, Working):
-            what = f"{event.name}: {event.what}"
-            self._preparing(what, event.done, event.of, what)
+            what = f"{_called(event.name)}: {event.what}"
+            self._preparing(what, event.done, event.of, what, event.name)
         elif not isinstance(event, Snapshot):
             consoles.say(self.console, _line(event))
 
-    def _preparing(self, task: str, done: int, of: int, words: str) -> None:
+    def _preparing(self, task: str, done: int, of: int, words: str, clock: str) -> None:
+        """`clock`: what has a line now and then, however many tasks follow each other in it."""
         if self.console.is_terminal:
             if task not in self.tasks:
                 self.tasks[task] = self.bars.add_task(task, total=of, state="")
             self.bars.update(self.tasks[task], completed=done)
             return
         now = time.monotonic()
-        if now - self.printed.setdefault(task, now) >= LINE_SECONDS:
-            self.printed[task] = now
+        if now - self.printed.setdefault(clock, now) >= LINE_SECONDS:
+            self.printed[clock] = now
             consoles.say(self.console, f"{words}, {done} of {of}")
 
     def _progress(self, event: Progress) -> None:
         state = f"{event.psnr:5.2f} dB  {event.gaussians:,} Gaussians"
         if self.console.is_terminal:
             if event.name not in self.tasks:
-                self.tasks[event.name] = self.bars.add_task(event.name, total=event.steps, state=state)
+                self.tasks[event.name] = self.bars.add_task(_called(event.name), total=event.steps, state=state)
             self.bars.update(self.tasks[event.name], completed=event.step, state=state)
             return
         now = time.monotonic()
-        if event.step < event.steps and now - self.printed.get(event.name, -math.inf) < LINE_SECONDS:
+        left = self._left(event)
+        pause = min(LINE_SECONDS, max(SOON_SECONDS, event.seconds / 4))
+        if event.step < event.steps and now - self.printed.get(event.name, -math.inf) < pause:
             return
         self.printed[event.name] = now
-        left = event.seconds / event.step * (event.steps - event.step)
         consoles.say(
             self.console,
-            f"{event.name}: step {event.step}/{event.steps}, loss {event.loss:.4f}, {state}, "
-            f"{event.seconds:.0f} s so far, about {left:.0f} s left",
+            f"{_called(event.name)}: step {event.step}/{event.steps}, loss {event.loss:.4f}, {state}, "
+            f"{event.seconds:.0f} s so far{left}",
         )
+
+    def _left(self, event: Progress) -> str:
+        """How long the phase will take, from this sitting's steps but the cold ones; empty where that is not known."""
+        first = self.cold.setdefault(event.name, event.step)
+        if event.step - first < COLD_STEPS or event.step == event.steps:
+            return ""
+        warm = self.warm.setdefault(event.name, event)
+        if event.step == warm.step:
+            return ""
+        left = (event.seconds - warm.seconds) / (event.step - warm.step) * (event.steps - event.step)
+        return f", about {left:.0f} s left"
+
+
+BEGUN = {
+    "experts": "experts: {} to train",
+    "router": "router: to be trained over the experts",
+    "prune": "prune: the mixture loses the Gaussians that matter least",
+    "distill": "distill: students to teach: {}",
+}
+"""How each stage begins, with the number of its jobs that are left."""
+
+
+def _called(phase: str) -> str:
+    """A phase's name for people: a router is known by its temperature."""
+    return re.sub(r"(^|/)router-([0-9.e+-]+)$", r"\1router at temperature \2", phase)
 
 
 def _line(event: Begun | Told | Resumed | Skipped | Scored | Saved | Failed) -> str:
     if isinstance(event, Begun):
-        return f"{event.name}: {event.jobs} to train"
+        return BEGUN[event.name].format(event.jobs)
     if isinstance(event, Told):
         return f"{'warning' if event.warning else 'data'}: {event.text}"
+    name = _called(event.name)
     if isinstance(event, Resumed):
-        return f"{event.name}: goes on from step {event.step}"
+        return f"{name}: goes on from step {event.step}"
     if isinstance(event, Skipped):
-        return f"{event.name}: finished before, {event.path}"
+        return f"{name}: finished before, {event.path}"
     if isinstance(event, Saved):
-        return f"{event.name}: saved, {event.path}"
+        return f"{name}: saved, {event.path}"
     if isinstance(event, Failed):
-        return f"{event.name}: failed, {event.reason}"
-    return f"{event.name}: {event.split} {event.psnr:.2f} dB"
+        return f"{name}: failed, {event.reason}"
+    return f"{name}: {event.split} {event.psnr:.2f} dB"

@@ -18,7 +18,7 @@ from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.kernels import LOCK
 from moegs.rasterize import Choose, Layer, Look, RenderResult, refuse_other_types, tensors
-from moegs.rasterize.cpu import counting, tiles
+from moegs.rasterize.cpu import compositing, counting, tiles
 from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
 from moegs.rasterize.cpu.sampling import SIDE
 
@@ -104,6 +104,11 @@ def start_threads() -> None:
 def is_compiled() -> bool:
     """Whether every kernel is compiled: a first picture then comes at once. Compiles nothing."""
     return all(kernels.is_compiled(kernel) for kernel in KERNELS)
+
+
+def can_draw() -> bool:
+    """Whether a picture that nothing learns from comes at once. Compiles nothing."""
+    return kernels.is_compiled(compositing.composite)
 
 
 def cache_state() -> str:
