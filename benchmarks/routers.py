@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/routers"), metavar="FOLDER")
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--rounds", type=int, default=18)
@@ -199,9 +200,9 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     numba.set_num_threads(options.threads)
-    found = checkpoint.load(options.checkpoint).mixture
+    found = checkpoint.load(options.checkpoint).mixture.to(options.device)
     scene = load_scene(DataConfig(path=options.data), with_points=False)
-    print(f"moegs {__version__}, {options.threads} threads, {options.checkpoint}")
+    print(f"moegs {__version__}, {options.device}, {options.threads} threads, {options.checkpoint}")
     if options.time:
         time_all(found, scene, options.rounds)
         return
