@@ -72,7 +72,7 @@ def random_access(scene: Scene, seconds: float) -> float:
 
 def waiting(scene: Scene, step: float, seconds: float, ahead: bool) -> float:
     """The share of the time of steps that they wait for their photo."""
-    draws = Shuffled(scene.pairs(scene.rig.train), **({"expect": scene.expect} if ahead else {}))
+    draws = Shuffled(scene.pairs(scene.rig.train), expect=scene.expect if ahead else lambda pairs: None)
     start, waited = time.perf_counter(), 0.0
     while time.perf_counter() - start < seconds:
         asked = time.perf_counter()

@@ -1,8 +1,8 @@
 """Routers over frozen experts, compared: python benchmarks/routers.py CKPT --data DIR [--steps N] [--time]
 
 Trains each kind of router, and the volume-aware one at several temperatures, over the experts of CKPT, and scores it on
-the first held-out camera and on the first training camera, which no router learns from, each at several temperatures
-of the picture. Every finished router is a line of routers.jsonl and a checkpoint in the folder --out, which
+the first held-out camera and on the first training camera, each at several temperatures of the picture. Routers learn
+from the training cameras but the first, or from --cameras. Every finished router is a line of routers.jsonl and a checkpoint in the folder --out, which
 `moegs eval CKPT --routers` reads; a further run does what is missing, and prints the table. With --time: seconds per
 step of the router with and without kept pictures, and of each expert, in turns in one run.
 """
@@ -36,10 +36,11 @@ from moegs.training.pictures import KeptPictures, PictureCache
 from moegs.training.progress import show
 from moegs.training.routing import Annealing, RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
+from moegs.training.snapshots import Snapshots
 
 Step = Callable[[int, int], None]
 """On the photo of a camera at a frame."""
-SHOWN = (0.01, 0.1, 1.0)
+SHOWN = (0.01, 0.1, 1.0, 4.0, 16.0)
 """Temperatures of the picture at which every router is scored."""
 
 
@@ -53,6 +54,7 @@ def contenders(steps: int) -> dict[str, RouterTraining]:
     return {
         "volume-aware, 1": training(ours, Annealing(start=1.0)),
         "volume-aware, 0.01": training(sharp, Annealing(start=0.01)),
+        "volume-aware, 10": training(VolumeAwareConfig(temperature=10.0), Annealing(start=10.0)),
         "volume-aware, 10 to 1": training(ours, Annealing(start=10.0, end=1.0, steps=steps)),
         "pixel, 1": training(PixelConfig(), Annealing(start=1.0)),
         "volume": training(VolumeConfig(), Annealing(start=1.0)),
@@ -72,13 +74,13 @@ def with_router(found: Mixture, config: AnyRouterConfig, seed: int) -> Mixture:
 
 @torch.no_grad()
 def psnrs(mixture: Mixture, scene: Scene, camera: int) -> dict[str, float]:
-    """Mean PSNR over every third frame, by temperature of the picture, and of the plain average."""
+    """Mean PSNR over every third frame, of each expert, of the plain average, and by temperature of the picture."""
     assert mixture.router is not None, "a mixture under a router"
     sums: dict[str, list[float]] = {}
     for frame in scene.frames(camera)[::3]:
         photo = scene.photo(camera, frame, mixture.device)
         found = mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame))
-        pictures = {"average": found.images.mean(0)}
+        pictures = {**dict(zip(mixture.names, found.images, strict=True)), "average": found.images.mean(0)}
         for temperature in SHOWN:
             blended = (gates(found.logits, temperature)[..., None] * found.images).sum(0)
             pictures[f"{temperature:g}"] = blended if mixture.router.blends else found.picture
@@ -92,21 +94,22 @@ def train_all(found: Mixture, scene: Scene, options: argparse.Namespace) -> None
     table = options.out / "routers.jsonl"
     pictures = KeptPictures(PictureCache())
     validation = scene.rig.train[0]
+    cameras = [scene.rig.find(name) for name in options.cameras] or scene.rig.train[1:]
     for name, training in contenders(options.steps).items():
-        key = {"router": name, "steps": options.steps, "seed": options.seed}
+        key = {"router": name, "steps": options.steps, "seed": options.seed, "cameras": options.cameras}
         if any(key.items() <= line.items() for line in lines(table)):
             continue
         mixture = with_router(found, training.router, options.seed)
         trainee = RouterTrainee(name, training, mixture, scene, pictures)
         state = options.out / f"{name}, {options.steps} steps, seed {options.seed}.state.pt"
-        plan = Plan(options.steps, options.seed, state, save_every=100)
+        plan = Plan(options.steps, options.seed, state, 100, Snapshots(state.with_suffix(".snapshot.pt"), seconds=0))
         with show() as on_event:
-            seconds = run(trainee, Shuffled(scene.pairs(scene.rig.train[1:]), expect=scene.expect), plan, on_event)
+            seconds = run(trainee, Shuffled(scene.pairs(cameras), expect=scene.expect), plan, on_event)
         scores = {scene.rig.names[camera]: psnrs(mixture, scene, camera) for camera in (scene.rig.test[0], validation)}
         checkpoint.save(Checkpoint(mixture), options.out / f"{name}.pt")
         with table.open("a") as file:
             file.write(json.dumps({**key, "seconds": seconds, "psnr": scores}) + "\n")
-        state.unlink(missing_ok=True)
+        plan.clear()
 
 
 def lines(table: Path) -> list[dict]:
@@ -115,11 +118,11 @@ def lines(table: Path) -> list[dict]:
 
 
 def print_table(options: argparse.Namespace) -> None:
-    """A row for each router, in Markdown: PSNR by camera and temperature of the picture."""
+    """A row for each router, in Markdown: PSNR by camera, of all that it was scored with."""
     rows = [line for line in lines(options.out / "routers.jsonl") if line["steps"] == options.steps]
     if not rows:
         return
-    columns = [(camera, shown) for camera in rows[0]["psnr"] for shown in (*map("{:g}".format, SHOWN), "average")]
+    columns = [(camera, shown) for camera, scores in rows[0]["psnr"].items() for shown in scores]
     print("| router, temperature in training | seed | " + " | ".join(f"{c} at {s}" for c, s in columns) + " |")
     print("| --- " * (len(columns) + 2) + "|")
     for row in rows:
@@ -189,6 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, metavar="CKPT")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--cameras", nargs="*", default=[], metavar="NAME", help="routers learn from these alone")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

@@ -101,8 +101,10 @@ def test_layers_add_up_and_what_is_broken_or_unseen_counts_nothing() -> None:
 
 
 def test_pairs_are_counted_for_layers_of_any_device(backend: str) -> None:
-    made = featured(30, seed=6)
-    on_device = replace(made, features=made.features.to(backend).requires_grad_())  # type: ignore[union-attr]
+    made = replace(featured(30, seed=6), background=torch.ones(3))
+    on_device = replace(
+        made, features=made.features.to(backend).requires_grad_(), background=torch.ones(3, device=backend)
+    )  # type: ignore[union-attr]
     on_device = replace(
         on_device,
         gaussians=replace(

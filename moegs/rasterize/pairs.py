@@ -33,5 +33,9 @@ def count_pairs(layers: Sequence[Layer], camera: Camera) -> Pairs:
 
 def _on_cpu(layer: Layer) -> Layer:
     moved = {name: tensor.detach().cpu() for name, tensor in tensors(layer).items()}
+    backgrounds = {
+        name: None if value is None else value.detach().cpu()
+        for name, value in (("background", layer.background), ("feature_background", layer.feature_background))
+    }
     features = moved.pop("features", None)
-    return replace(layer, gaussians=replace(layer.gaussians, **moved), features=features)
+    return replace(layer, gaussians=replace(layer.gaussians, **moved), features=features, **backgrounds)
