@@ -2,9 +2,10 @@
 
 Trains each kind of router, and the volume-aware one at several temperatures, over the experts of CKPT, and scores it on
 the first held-out camera and on the first training camera, each at several temperatures of the picture. Routers learn
-from the training cameras but the first, or from --cameras. Every finished router is a line of routers.jsonl and a checkpoint in the folder --out, which
-`moegs eval CKPT --routers` reads; a further run does what is missing, and prints the table. With --time: seconds per
-step of the router with and without kept pictures, and of each expert, in turns in one run.
+from the training cameras but the first, or from --cameras. Every finished router is a line of routers.jsonl and a
+checkpoint in the folder --out, which `moegs eval CKPT --routers` reads; a further run does what is missing, and prints
+the table. With --time: seconds per step of the router with and without kept pictures, and of each expert, in turns in
+one run.
 """
 
 from moegs import __version__  # before torch, so that its thread pool and numba's sleep while they wait
