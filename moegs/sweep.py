@@ -13,7 +13,7 @@ from moegs.benchmark.timing import Lap, Rounds, clocked
 from moegs.data.scene import Scene
 from moegs.mixture import Mixture
 from moegs.pruning import pruned
-from moegs.training.pruning import mean_psnr
+from moegs.training.validation import mean_psnr
 from moegs.views import to_pixels
 
 ROUNDS = Rounds(15, warm_up=2)

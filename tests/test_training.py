@@ -13,8 +13,9 @@ from torch.testing import assert_close
 from moegs import checkpoint, config
 from moegs.config import ConfigError
 from moegs.data.scene import Scene
+from moegs.mixture import sole
 from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
-from moegs.training import TrainConfig, TrainingError, loop, train
+from moegs.training import TrainConfig, TrainingError, loop, train, validation
 from moegs.training.events import Event, Progress, Scored
 from moegs.training.experts import ExpertTrainee
 from moegs.training.loop import make_optimizer, run
@@ -75,6 +76,17 @@ def test_of_two_temperatures_the_better_on_the_kept_camera_is_stored(tmp_path: P
     scored = [event for event in heard if isinstance(event, Scored) and event.split == "validation"]
     assert {event.name: event.psnr for event in scored} == {f"router-{key}": psnrs[key] for key in ("0.1", "1")}
     assert f"{found.mixture.temperature:g}" == max(psnrs, key=psnrs.__getitem__)
+
+
+def test_a_camera_without_the_first_frame_can_choose_between_routers(scene: Scene):
+    """As those whose pictures have times of their own are, a few photos each."""
+    part = replace(scene, seen=((0, 1, 2), (1, 2), (0, 1, 2), (2,)))
+    chosen = validation.photos(part, (1, 3))
+    assert chosen == [(1, 1), (3, 2)]
+    alone = sole("x", KINDS["polynomial"].start(scene.points, FRAMES, 3), scene.rig)
+    each = [validation.mean_psnr(alone, part, [pair]) for pair in chosen]
+    assert validation.mean_psnr(alone, part, chosen) == pytest.approx(sum(each) / 2)
+    assert each[0] != pytest.approx(each[1])
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_expert(scene: Scene, tmp_path: Path):

@@ -25,6 +25,7 @@ from moegs.training.loop import run
 from moegs.training.pruning import Pruning, largest
 from moegs.training.routing import RouterTraining
 from moegs.training.sampling import Shuffled
+from moegs.training.validation import mean_psnr
 
 RESUME = Sitting(resume=True)
 
@@ -76,14 +77,12 @@ def test_the_loss_that_bounds_the_ratio_is_measured_on_training_cameras_alone(mo
     thin = stage.cut(Checkpoint(mixture), scene, asked, quiet)
     assert seen == {(camera, frame) for camera in scene.rig.train for frame in (0, 2)}
     facts = thin.provenance["pruned"]
-    whole, left = (
-        stage.mean_psnr(each, scene, sorted(seen), lambda done, of: None) for each in (mixture, thin.mixture)
-    )
+    whole, left = (mean_psnr(each, scene, sorted(seen)) for each in (mixture, thin.mixture))
     assert_close([facts["train_psnr"]["before"], facts["train_psnr"]["after"]], [whole, left], rtol=0, atol=1e-4)
     assert whole - left <= 0.3
     more = pruning.kept(pruning.importance(mixture, stage.views(mixture, scene, 1))["contribution"],
                         facts["ratio"] + 0.01, "mixture")  # fmt: skip
-    further = stage.mean_psnr(pruning.pruned(mixture, more), scene, sorted(seen), lambda done, of: None)
+    further = mean_psnr(pruning.pruned(mixture, more), scene, sorted(seen))
     assert whole - further > 0.3
 
 
@@ -142,12 +141,12 @@ def test_fine_tuning_of_the_router_leaves_the_experts_as_they_are(tmp_path: Path
     thin = stage.cut(Checkpoint(mixture), scene, asked, quiet)
     before = {name: tensor.clone() for name, tensor in thin.mixture.state_dict().items()}
     views = stage.views(mixture, scene, 1)
-    psnr = stage.mean_psnr(thin.mixture, scene, views, lambda done, of: None)
+    psnr = mean_psnr(thin.mixture, scene, views)
     learned = stage.finetuned(thin, scene, asked, RouterTraining(), plan(tmp_path), quiet)
     after = learned.mixture.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("experts."))
     assert not torch.equal(after["router.static.0"], before["router.static.0"])
-    assert stage.mean_psnr(learned.mixture, scene, views, lambda done, of: None) > psnr
+    assert mean_psnr(learned.mixture, scene, views) > psnr
     assert not any(parameter.requires_grad for parameter in learned.mixture.parameters())
 
 
@@ -160,7 +159,7 @@ def test_experts_of_every_kind_learn_with_the_router(kinds: tuple[str, ...], tmp
     trainee = JointTrainee("joint", config, 1.0, mixture, scene)
     before = {name: tensor.clone() for name, tensor in mixture.state_dict().items()}
     views = stage.views(mixture, scene, 1)
-    psnr = stage.mean_psnr(mixture, scene, views, lambda done, of: None)
+    psnr = mean_psnr(mixture, scene, views)
     run(trainee, Shuffled(scene.pairs(scene.rig.train), expect=scene.expect), plan(tmp_path, steps=30), quiet)
     moved = {name for name, tensor in mixture.state_dict().items() if not torch.equal(tensor, before[name])}
     for number, expert in enumerate(mixture.members):
@@ -168,7 +167,7 @@ def test_experts_of_every_kind_learn_with_the_router(kinds: tuple[str, ...], tmp
             assert {f"experts.{number}.groups.{group}.{name}" for name in ("log_scales", "sh0")} <= moved
     assert "router.static.0" in moved
     fresh = trainee.shown()
-    assert stage.mean_psnr(fresh, scene, views, lambda done, of: None) > psnr + 0.1
+    assert mean_psnr(fresh, scene, views) > psnr + 0.1
 
 
 def pruning_run(**values) -> TrainConfig:

@@ -23,10 +23,11 @@ from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.pictures import KeptPictures
 from moegs.training.recipes import stored
-from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
+from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
 from moegs.training.snapshots import Snapshots
 from moegs.training.thinning import Course, Thinning, sha256, thinned
+from moegs.training.validation import mean_psnr, photos
 
 
 def is_finished(path: Path) -> bool:
@@ -132,7 +133,7 @@ class RouterJob(MixtureJob):
             plans.append(plan)
             mixtures[temperature] = mixture
             if held_out:
-                psnrs[temperature] = validation_psnr(mixture, scene, held_out)
+                psnrs[temperature] = mean_psnr(mixture, scene, photos(scene, held_out))
                 on_event(Scored(name, "validation", psnrs[temperature]))
         best = max(psnrs, key=lambda temperature: psnrs[temperature]) if psnrs else next(iter(mixtures))
         origin = provenance(settings, router, seconds)

@@ -1,14 +1,13 @@
 """A mixture without the Gaussians that matter least: how many go, and how it learns to do without them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moegs import config, evaluation, metrics, pruning
+from moegs import config, evaluation, pruning
 from moegs.checkpoint import Checkpoint
 from moegs.data.scene import Scene
 from moegs.mixture import Mixture
@@ -19,6 +18,7 @@ from moegs.training.joint import JointTrainee
 from moegs.training.loop import OnEvent, Plan, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
+from moegs.training.validation import mean_psnr
 
 NAME = "pruned"
 """Of the phase, in events and files."""
@@ -139,8 +139,8 @@ def cut(whole: Checkpoint, scene: Scene, settings: Pruning, on_event: OnEvent, f
     if "pruned" in whole.provenance:
         facts["earlier"] = whole.provenance["pruned"]
     kept = {
-        criterion: {name: values.to(masks[name].device)[masks[name]] for name, values in found.items()}
-        for criterion, found in scores.items()
+        criterion: {name: values.to(masks[name].device)[masks[name]] for name, values in each.items()}
+        for criterion, each in scores.items()
     }
     return Checkpoint(left, {}, {**whole.provenance, "pruned": facts}, kept)
 
@@ -233,19 +233,6 @@ def views(mixture: Mixture, scene: Scene, every: int) -> list[tuple[int, int]]:
     if not found:
         raise ValueError(f"pruning: no training camera has a photo at any {every}th frame; take more frames")
     return sorted(found, key=lambda pair: pair[1])  # a mixture keeps its last instants
-
-
-@torch.no_grad()
-def mean_psnr(
-    mixture: Mixture, scene: Scene, pairs: Sequence[tuple[int, int]], on_picture: Callable[[int, int], None]
-) -> float:
-    """Mean PSNR of the mixture's pictures of `pairs` of camera and frame, dB."""
-    total = 0.0
-    for done, (camera, frame) in enumerate(pairs, 1):
-        picture = mixture.render(mixture.rig.cameras[camera], mixture.rig.timeline.t(frame)).picture
-        total += float(metrics.psnr(picture, scene.photo(camera, frame, mixture.device)))
-        on_picture(done, len(pairs))
-    return total / len(pairs)
 
 
 def telling(what: str, on_event: OnEvent) -> Callable[[int, int], None]:

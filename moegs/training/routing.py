@@ -1,13 +1,9 @@
 """The router over frozen experts: the picture of the mixture learns to be the photo, and only weights move."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-
-from moegs import metrics
 from moegs.config import check_range
 from moegs.data.scene import Scene
 from moegs.experts.base import Rate
@@ -153,15 +149,3 @@ class RouterTrainee(MixtureTrainee):
 
     def shown(self) -> Mixture:
         return self.mixture
-
-
-@torch.no_grad()
-def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> float:
-    """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
-    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % 3 == 0]
-    psnrs = [
-        float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
-        for camera, frame in scene.in_turn(pairs)
-        for photo in [scene.photo(camera, frame, mixture.device)]
-    ]
-    return sum(psnrs) / len(psnrs)
