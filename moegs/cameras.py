@@ -43,6 +43,10 @@ class Camera:
         """Unit direction that is up in its picture, world axes."""
         return -self.viewmat[1, :3]
 
+    def depths(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        """How far `points` lie along the direction it looks in, world units; negative behind it."""
+        return (points * self.forward).sum(1) + self.viewmat[2, 3]
+
     @property
     def vertical_fov(self) -> float:
         """Angle between the picture's upper and lower edge as if the principal point were central, radians."""

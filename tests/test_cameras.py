@@ -55,6 +55,13 @@ def test_look_at_refuses_a_view_without_a_direction(target: list[float]) -> None
         look_at(torch.tensor([3.0, 1, 1]), torch.tensor(target), UP)
 
 
+def test_depth_grows_along_the_direction_it_looks_in_alone() -> None:
+    camera = off_centre()
+    right = torch.linalg.cross(camera.forward, camera.up)
+    steps = torch.stack([2 * camera.forward, -camera.forward, camera.forward + 3 * camera.up - 4 * right])
+    assert_close(camera.depths(camera.center + steps), torch.tensor([2.0, -1.0, 1.0]))
+
+
 def test_a_turntable_keeps_distance_height_and_the_target_in_place() -> None:
     camera, target = off_centre(), torch.tensor([0.5, 0.2, 0.1])
     views = turntable(camera, target, UP, 360.0, 8)

@@ -87,10 +87,10 @@ class Router(nn.Module, ABC):
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N C"]:
         """The channels to splat with the Gaussians of expert number `expert` at time `t`; C may be 0."""
 
+    @abstractmethod
     def trust(self, expert: int, gaussians: Gaussians) -> Float[Tensor, " N"] | None:
         """What it multiplies the opacity of each Gaussian of expert number `expert` by, in [0, 1], where the mixture is
         one scene made of all Gaussians; None for a router that judges pixels."""
-        return None
 
     @abstractmethod
     def judge(self, seen: Seen) -> Verdict:
@@ -115,3 +115,6 @@ class UnwrittenRouter(Router):
     def features(self, expert: int, gaussians: Gaussians, t: float) -> Float[Tensor, "N 0"]:
         """No channels."""
         return gaussians.means[:, :0]
+
+    def trust(self, expert: int, gaussians: Gaussians) -> None:
+        """It judges pixels."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import pad
 
 from moegs.gaussians import Gaussians, LowPass, concatenate
 from moegs.rasterize import Layer, rasterize
@@ -83,18 +83,18 @@ class VolumeRouter(Router):
         layers = [seen.layers[expert] for expert in members]
         bases = max(layer.gaussians.sh.shape[1] for layer in layers)
         camera = seen.camera.to(layers[0].gaussians.means.device)
-        parts = []
+        parts, owners = [], []
         for expert, layer in zip(members, layers, strict=True):
             gaussians = layer.gaussians
-            depths = (gaussians.means * camera.forward).sum(1) + camera.viewmat[2, 3]
-            shown = (
-                gaussians.opacities * self.trust(expert, gaussians) * ((depths >= layer.near) & (depths <= layer.far))
-            )
+            depths = camera.depths(gaussians.means)
+            between = (depths >= layer.near) & (depths <= layer.far)
+            shown = gaussians.opacities * self.trust(expert, gaussians) * between
             sh = pad(gaussians.sh, (0, 0, 0, bases - gaussians.sh.shape[1]))
             parts.append(replace(gaussians, opacities=shown, sh=sh))
-        owner = torch.cat([torch.full((len(part),), e) for e, part in zip(members, parts, strict=True)])
+            owner = gaussians.means.new_zeros(len(gaussians), len(seen.layers))
+            owner[:, expert] = 1
+            owners.append(owner)
         scene = concatenate(parts)
-        owners = one_hot(owner, len(seen.layers)).to(scene.means)
         behind = [scene.means.new_zeros(3) if each.background is None else each.background for each in seen.layers]
         near, far = min(layer.near for layer in layers), max(layer.far for layer in layers)
-        return Layer(scene, owners, self.lowpass, near, far, torch.stack(behind).mean(0))
+        return Layer(scene, torch.cat(owners), self.lowpass, near, far, torch.stack(behind).mean(0))

@@ -63,6 +63,9 @@ class VolumeAwareRouter(Router):
         weights = torch.cat([self.static[expert], t * self.temporal[expert]], dim=1)
         return weights if gaussians.rows is None else weights[gaussians.rows]
 
+    def trust(self, expert: int, gaussians: Gaussians) -> None:
+        """It judges pixels."""
+
     def judge(self, seen: Seen) -> Verdict:
         """The logits of what was splatted."""
         return Verdict(self.logits(seen.features, seen.camera))
