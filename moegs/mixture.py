@@ -141,7 +141,7 @@ class Mixture(nn.Module):
         return replace(found, distance=float((camera.center - self.rig.target.to(camera.center)).norm()))
 
     def _drawn(self, layers: Sequence[Layer], camera: Camera, t: float, how: "_How") -> MixtureRender:
-        """What the GPU has to do for a frame."""
+        """What the GPU has to do for a frame; the distance is yet to be filled in, which a recording would keep."""
         live = None if how.everyone else torch.tensor(how.active, dtype=torch.bool, device=self.device)
         choose = None
         if how.skip_below and self.router is not None and self.router.sees_features_alone:
@@ -257,7 +257,7 @@ def blend(
     gate: Float[Tensor, "E H W"], result: RenderResult
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W 1"], Float[Tensor, "H W 1"]]:
     """Picture, alpha and depth of the mixture: the sums of gate x image, gate x alpha, and the mean depth over both."""
-    if gate.is_cuda and not (torch.is_grad_enabled() and gate.requires_grad):
+    if gate.is_cuda and not (torch.is_grad_enabled() and (gate.requires_grad or result.images.requires_grad)):
         from moegs.rasterize.cuda.pictures import blend as fused
 
         return fused(gate, result)

@@ -1,5 +1,7 @@
 """Laws of a mixture: its picture is the gated sum of its experts' own pictures, and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mixtures import mixture, rig
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 
 from moegs.gaussians import Gaussians
 from moegs.instants import INSTANTS_BYTES, size
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, blend
 from moegs.rasterize import Layer, rasterize
 from moegs.router.volume_aware import VolumeAwareRouter
 
@@ -30,6 +32,19 @@ def test_the_picture_is_the_gated_sum(made: Mixture) -> None:
     weighted = (render.gates[..., None] * render.alphas * render.depths).sum(0)
     assert_close(render.depth[hit], (weighted / render.alpha)[hit])
     assert bool(hit.any())
+
+
+def test_experts_learn_from_the_blend_under_gates_that_do_not(made: Mixture, backend: str) -> None:
+    """As under a router without parameters: of each picture the gradient is its gate."""
+    camera, layers = made.rig.cameras[0], made.layers(made.at(T), T)
+    result = rasterize([replace(layer, features=None, feature_background=None) for layer in layers], camera)
+    result = replace(result, **{name: getattr(result, name).to(backend) for name in ("images", "alphas", "depths")})
+    gates = torch.full(result.images.shape[:3], 0.25, device=backend)
+    images = result.images.clone().requires_grad_()
+    picture, _, _ = blend(gates, replace(result, images=images))
+    picture.sum().backward()
+    assert images.grad is not None
+    assert_close(images.grad, torch.full_like(images, 0.25))
 
 
 @pytest.mark.parametrize("t", [float("inf"), float("nan"), -0.1, 1.1])

@@ -20,6 +20,7 @@ class JointTrainee(MixtureTrainee):
         """`config`: of the router. The experts' rates are where they ended, times `factor`, and fall as the config's
         `decay` says, within its `steps`: rewound, so that there is something to fall from (Renda et al. 2020).
         """
+        assert mixture.router is None or mixture.router.blends, "only under routers that blend pictures is it weighed"
         super().__init__(name, mixture, scene)
         self.config = config
         self.module = mixture.requires_grad_(True)
