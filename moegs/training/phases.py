@@ -1,6 +1,7 @@
 """Phases as jobs: one expert's training, the router's, and how each of them ends. A job can be done in any process."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,8 @@ class RouterJob(MixtureJob):
         scene = load_scene(settings.data)
         held_out = scene.rig.train[: router.validation] if len(router.tried) > 1 else ()
         learned = [camera for camera in scene.rig.train if camera not in held_out]
+        names = [expert.name for expert in settings.experts]
+        alone = [checkpoint.load(self.folder.expert(name), device).mixture for name in names]
         pictures = KeptPictures(router.pictures)
         plans: list[Plan] = []
         mixtures: dict[float, Mixture] = {}
@@ -126,7 +129,7 @@ class RouterJob(MixtureJob):
         seconds = 0.0
         for temperature in router.tried:
             name = f"router-{temperature:g}"
-            mixture = self._start(temperature, device)
+            mixture = self._start(temperature, alone)
             plan = self.plan(name, router.steps, settings.seed)
             trainee = RouterTrainee(name, router, mixture, scene, pictures)
             seconds += run(trainee, Shuffled(scene.pairs(learned), expect=scene.expect), plan, on_event)
@@ -135,6 +138,7 @@ class RouterJob(MixtureJob):
             if held_out:
                 psnrs[temperature] = mean_psnr(mixture, scene, photos(scene, held_out))
                 on_event(Scored(name, "validation", psnrs[temperature]))
+            mixture.instants.forget()  # the next router keeps its own
         best = max(psnrs, key=lambda temperature: psnrs[temperature]) if psnrs else next(iter(mixtures))
         origin = provenance(settings, router, seconds)
         origin["validation"] = {f"{temperature:g}": psnr for temperature, psnr in psnrs.items()}
@@ -143,15 +147,14 @@ class RouterJob(MixtureJob):
         for plan in plans:
             plan.clear()
 
-    def _start(self, temperature: float, device: torch.device) -> Mixture:
-        names = [expert.name for expert in self.settings.experts]
-        parts = [checkpoint.load(self.folder.expert(name), device).mixture for name in names]
-        experts = [expert for part in parts for expert in part.members]
+    def _start(self, temperature: float, alone: Sequence[Mixture]) -> Mixture:
+        """The experts that are each `alone` under a new router; all routers share them."""
+        experts = [part.members[0] for part in alone]
         router = replace(self.settings.router.router, temperature=temperature)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             router = router.start([len(expert) for expert in experts])
-        return Mixture(names, experts, router, parts[0].rig).to(device)
+        return Mixture([part.names[0] for part in alone], experts, router, alone[0].rig).to(alone[0].device)
 
 
 @dataclass(frozen=True)
