@@ -74,6 +74,11 @@ class Layer:
     feature_background: Float[Tensor, " C"] | None = None
     """Feature values behind everything; None is 0."""
 
+    @property
+    def channels(self) -> int:
+        """How many feature channels it has."""
+        return 0 if self.features is None else self.features.shape[1]
+
 
 @dataclass(frozen=True)
 class RenderResult:
@@ -133,7 +138,7 @@ def splat(layers: Sequence[Layer], camera: Camera, *, backend: Backend = "auto")
     Differentiable in the features alone. Raises ValueError as `rasterize` does.
     """
     found = backend_for(layers, backend)
-    if not _channels(layers[0]):
+    if not layers[0].channels:
         return layers[0].gaussians.means.new_zeros(len(layers), camera.height, camera.width, 0)
     return found.splat(layers, camera)
 
@@ -149,15 +154,11 @@ def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
     return import_module(f"{backend.__name__}.stages").stages(layers, camera)
 
 
-def _channels(layer: Layer) -> int:
-    return 0 if layer.features is None else layer.features.shape[1]
-
-
 def backend_for(layers: Sequence[Layer], backend: Backend) -> ModuleType:
     """The module that renders `layers`; raises ValueError where `rasterize` says so."""
     if not layers:
         raise ValueError("rasterize: no layers given; pass at least one")
-    channels = {_channels(layer) for layer in layers}
+    channels = {layer.channels for layer in layers}
     if len(channels) > 1:
         raise ValueError(
             f"rasterize: layers with {sorted(channels)} feature channels; give all of them the same number"
@@ -177,6 +178,11 @@ def tensors(layer: Layer) -> dict[str, Tensor]:
     """What has a row for each Gaussian of the layer, by name."""
     named = {f.name: getattr(layer.gaussians, f.name) for f in fields(Gaussians) if f.name != "rows"}
     return named if layer.features is None else named | {"features": layer.features}
+
+
+def features_of(layer: Layer) -> Float[Tensor, "N C"]:
+    """The features of the layer; no channels for None."""
+    return layer.gaussians.means.new_zeros(len(layer.gaussians), 0) if layer.features is None else layer.features
 
 
 def refuse_other_types(layers: Sequence[Layer], device: Literal["cpu", "cuda"], halves: bool = False) -> None:

@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moegs import harmonics, kernels
+from moegs import kernels
 from moegs.cameras import Camera, pinhole
 from moegs.gaussians import Gaussians
 from moegs.kernels import LOCK
-from moegs.rasterize import Choose, Layer, Look, RenderResult, refuse_other_types, tensors
+from moegs.rasterize import Choose, Layer, Look, RenderResult, features_of, refuse_other_types
 from moegs.rasterize.cpu import compositing, counting, tiles
-from moegs.rasterize.cpu.autograd import KERNELS, Composite, Project, View
+from moegs.rasterize.cpu.autograd import KERNELS, Composite
+from moegs.rasterize.cpu.layers import colors_of, joined, projected, view_of, without_broken
 from moegs.rasterize.cpu.sampling import SIDE
 
 
@@ -31,11 +32,11 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     """
     camera = camera.to("cpu")
     refuse_other_types(layers, "cpu")
-    layers = [_without_broken(layer) for layer in layers]
-    view = _view(layers, camera, choose)
-    means2d, footprints, depths, bounds, radii = _projected(layers, view)
-    colors = _joined([_colors(layer.gaussians, camera) for layer in layers])
-    features = _joined([_features(layer) for layer in layers])
+    layers = [without_broken(layer) for layer in layers]
+    view = view_of(layers, camera, choose)
+    means2d, footprints, depths, bounds, radii = projected(layers, view)
+    colors = joined([colors_of(layer.gaussians, camera) for layer in layers])
+    features = joined([features_of(layer) for layer in layers])
     images, features, alphas, depths, pairs = Composite.apply(
         means2d, footprints, depths, bounds, radii, colors, features, view
     )
@@ -49,15 +50,15 @@ def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
     """
     camera = camera.to("cpu")
     refuse_other_types(layers, "cpu")
-    layers = [_without_broken(layer) for layer in layers]
-    view = _view(layers, camera, None)
+    layers = [without_broken(layer) for layer in layers]
+    view = view_of(layers, camera, None)
     backgrounds = view.backgrounds[:, 3:]
     channels = backgrounds.shape[1]
     missing = max(0, 3 - channels)
     view = replace(view, backgrounds=np.ascontiguousarray(np.pad(backgrounds, ((0, 0), (0, missing)))))
     with torch.no_grad():
-        footing = _projected(layers, view)
-    values = torch.nn.functional.pad(_joined([_features(layer) for layer in layers]), (0, missing))
+        footing = projected(layers, view)
+    values = torch.nn.functional.pad(joined([features_of(layer) for layer in layers]), (0, missing))
     first, rest, *_ = Composite.apply(*footing, values[:, :3].contiguous(), values[:, 3:].contiguous(), view)
     return torch.cat([first, rest], dim=-1)[..., :channels] if channels != 3 else first
 
@@ -66,9 +67,9 @@ def splat(layers: Sequence[Layer], camera: Camera) -> Float[Tensor, "E H W C"]:
 def count_pairs(layers: Sequence[Layer], camera: Camera) -> tuple[int, int, int, int]:
     """The numbers of `moegs.rasterize.pairs.Pairs`, in their order."""
     refuse_other_types(layers, "cpu")
-    layers = [_without_broken(layer) for layer in layers]
-    view = _view(layers, camera.to("cpu"), None)
-    means2d, _, depths, bounds, radii = (array.numpy() for array in _projected(layers, view))
+    layers = [without_broken(layer) for layer in layers]
+    view = view_of(layers, camera.to("cpu"), None)
+    means2d, _, depths, bounds, radii = (array.numpy() for array in projected(layers, view))
     height, width = view.size
     with LOCK:
         order = tiles.depth_order(depths, radii)
@@ -115,70 +116,3 @@ def cache_state() -> str:
     """Whether the kernels are compiled, and where they are kept; compiles nothing."""
     folder = KERNELS[0].stats.cache_path
     return f"kernels compiled in {folder}" if is_compiled() else f"kernels not compiled yet, to be kept in {folder}"
-
-
-def _without_broken(layer: Layer) -> Layer:
-    """The layer, with opacity 0 and zeros for every Gaussian that has a NaN or infinity anywhere.
-
-    So it is not drawn, and neither its values nor its gradients can spread.
-    """
-    named = tensors(layer)
-    if all(tensor.detach().sum().isfinite() for tensor in named.values()):
-        return layer  # a sum is finite only if all are, and costs a tenth of asking each
-    sound: Bool[Tensor, " N"] = torch.stack(
-        [tensor.detach().isfinite().view(len(tensor), -1).all(1) for tensor in named.values()]
-    ).all(0)
-    mended = {
-        name: torch.where(sound.view(-1, *[1] * (tensor.dim() - 1)), tensor, 0.0) for name, tensor in named.items()
-    }
-    features = mended.pop("features", None)
-    return replace(layer, gaussians=replace(layer.gaussians, **mended), features=features)
-
-
-def _projected(layers: Sequence[Layer], view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Centres, footprints, depths, bounds and radii of the layers' Gaussians, one after the other."""
-    gaussians = [layer.gaussians for layer in layers]
-    return Project.apply(
-        _joined([g.means for g in gaussians]),
-        _joined([g.quats for g in gaussians]),
-        _joined([g.scales for g in gaussians]),
-        _joined([g.opacities for g in gaussians]),
-        view,
-    )  # type: ignore[return-value]
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    """The parts' rows one after the other, contiguous; nothing is copied where one part is so already."""
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).contiguous()
-
-
-def _colors(gaussians: Gaussians, camera: Camera) -> Float[Tensor, "N 3"]:
-    if gaussians.sh.shape[1] == 1:
-        return harmonics.color(gaussians.sh, gaussians.means)  # a constant: the direction does not count
-    return harmonics.color(gaussians.sh, torch.nn.functional.normalize(gaussians.means - camera.center, dim=-1))
-
-
-def _features(layer: Layer) -> Float[Tensor, "N C"]:
-    return layer.gaussians.means.new_zeros(len(layer.gaussians), 0) if layer.features is None else layer.features
-
-
-def _view(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> View:
-    K = camera.K.detach()
-    channels = _features(layers[0]).shape[1]
-    backgrounds = np.zeros((len(layers), 3 + channels), np.float32)
-    for row, layer in zip(backgrounds, layers, strict=True):
-        if layer.background is not None:
-            row[:3] = layer.background.detach().numpy()
-        if layer.feature_background is not None:
-            row[3:] = layer.feature_background.detach().numpy()
-    settings = [[layer.lowpass.blur, layer.lowpass.compensated, layer.near, layer.far] for layer in layers]
-    pixels = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], camera.width, camera.height]
-    return View(
-        viewmat=np.ascontiguousarray(camera.viewmat.detach().numpy(), np.float32),
-        intrinsics=np.array([float(value) for value in pixels], np.float32),
-        size=(camera.height, camera.width),
-        layer_of=np.repeat(np.arange(len(layers), dtype=np.int32), [len(layer.gaussians) for layer in layers]),
-        settings=np.array(settings, np.float32),
-        backgrounds=backgrounds,
-        choose=choose,
-    )

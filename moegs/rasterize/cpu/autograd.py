@@ -122,7 +122,7 @@ class Composite(torch.autograd.Function):
                 means2d.numpy(), footprints.numpy(), bounds.numpy(), colors.numpy(), features.numpy(), depths.numpy()
             )
         live = _live(starts, rows, splats, view, lanes)
-        pictures = _empty_pictures(view)
+        pictures = empty_pictures(view)
         with LOCK:
             ends = compositing.composite(starts, rows, splats, view.backgrounds, live, pictures, lanes)
         outputs = tuple(map(torch.from_numpy, pictures))
@@ -175,6 +175,7 @@ def _live(
     return view.choose(look).numpy().ravel()
 
 
-def _empty_pictures(view: View) -> Pictures:
+def empty_pictures(view: View) -> Pictures:
+    """Memory for colours, features, alphas and depths, E H W of each; what is in it is yet to come."""
     layers, channels = view.backgrounds.shape
     return Pictures(*(np.empty((layers, *view.size, count), np.float32) for count in (3, channels - 3, 1, 1)))

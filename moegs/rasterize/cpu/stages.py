@@ -9,30 +9,30 @@ import torch
 
 from moegs.cameras import Camera
 from moegs.kernels import LOCK
-from moegs.rasterize import Layer, Stages
-from moegs.rasterize import cpu as whole
+from moegs.rasterize import Layer, Stages, features_of
 from moegs.rasterize.cpu import compositing, tiles
-from moegs.rasterize.cpu.autograd import MAX_LANES, _empty_pictures
+from moegs.rasterize.cpu.autograd import MAX_LANES, empty_pictures
 from moegs.rasterize.cpu.compositing import Pictures
+from moegs.rasterize.cpu.layers import colors_of, joined, projected, view_of
 
 
 def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
     """Projection with the colours' harmonics, lists per tile with their sort, blending."""
     camera = camera.to("cpu")
-    view, lanes = whole._view(layers, camera, None), min(numba.get_num_threads(), MAX_LANES)
+    view, lanes = view_of(layers, camera, None), min(numba.get_num_threads(), MAX_LANES)
     shape = (len(layers), *view.size)
 
     def project() -> tuple[torch.Tensor, ...]:
-        colors = whole._joined([whole._colors(layer.gaussians, camera) for layer in layers])
-        features = whole._joined([whole._features(layer) for layer in layers])
-        return *whole._projected(layers, view), colors, features
+        colors = joined([colors_of(layer.gaussians, camera) for layer in layers])
+        features = joined([features_of(layer) for layer in layers])
+        return *projected(layers, view), colors, features
 
     @cache
-    def projected() -> list[np.ndarray]:
+    def footing() -> list[np.ndarray]:
         return [tensor.numpy() for tensor in project()]
 
     def bin_and_sort() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        means2d, footprints, depths, bounds, radii, colors, features = projected()
+        means2d, footprints, depths, bounds, radii, colors, features = footing()
         with LOCK:
             order = tiles.depth_order(depths, radii)
             starts, rows = tiles.bin_by_tile(order, means2d, bounds, view.layer_of, shape, lanes)
@@ -42,7 +42,7 @@ def stages(layers: Sequence[Layer], camera: Camera) -> Stages:
 
     def composite() -> Pictures:
         starts, rows, splats = listed()
-        pictures, live = _empty_pictures(view), np.ones(len(starts) - 1, bool)
+        pictures, live = empty_pictures(view), np.ones(len(starts) - 1, bool)
         with LOCK:
             compositing.composite(starts, rows, splats, view.backgrounds, live, pictures, lanes)
         return pictures

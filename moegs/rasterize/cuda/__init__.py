@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from moegs.cameras import Camera
 from moegs.rasterize import ALPHA_MIN, SAMPLE, TILE, Choose, Layer, RenderResult, refuse_other_types, tensors, tile_grid
 from moegs.rasterize.cuda import pictures
-from moegs.rasterize.cuda.batches import by_lowpass
+from moegs.rasterize.cuda.batches import by_lowpass, stacked
 from moegs.rasterize.cuda.compositing import check_numbers, composite
 from moegs.rasterize.cuda.splats import merge, project
 from moegs.rasterize.cuda.steps import Steps, kernels
@@ -33,8 +33,7 @@ def rasterize(layers: Sequence[Layer], camera: Camera, choose: Choose | None) ->
     Without gradients `sh` may be in half precision. Raises ValueError for other tensors that are not float32 on a GPU,
     for more pictures or pixels than can be numbered, and where the kernels cannot be compiled.
     """
-    channels = 0 if layers[0].features is None else layers[0].features.shape[1]
-    ours = channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers)
+    ours = layers[0].channels <= pictures.MAX_FEATURES and not _asks_for_gradients(layers)
     refuse_other_types(layers, "cuda", halves=ours)
     check_numbers(len(layers), camera.width, camera.height)
     if ours:
@@ -58,14 +57,16 @@ def draw(layers: Sequence[Layer], camera: Camera, steps: Steps, choose: Choose |
     camera = camera.to(layers[0].gaussians.means.device)
     splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
     channels, alphas, pairs = composite(splats, len(layers), camera, steps)
-    behind = _stacked([layer.feature_background for layer in layers], channels[..., 3:-1])
+    sizes = [3, channels.shape[-1] - 4, 1]
+    backgrounds = stacked([layer.background for layer in layers], 3, channels)[:, None, None]
+    behind = stacked([layer.feature_background for layer in layers], sizes[1], channels)[:, None, None]
     if choose is not None:  # gsplat lists all tiles: what it drew too much is taken out
         drawn = _chosen(channels[..., 3:-1] + (1 - alphas) * behind, choose)[..., None]
         channels, alphas = channels * drawn, alphas * drawn
-    colors, features, depths = channels.split([3, channels.shape[-1] - 4, 1], dim=-1)
+    colors, features, depths = channels.split(sizes, dim=-1)
     unseen = 1 - alphas
     return RenderResult(
-        images=colors + unseen * _stacked([layer.background for layer in layers], colors),
+        images=colors + unseen * backgrounds,
         features=features + unseen * behind,
         alphas=alphas,
         depths=depths / alphas.clamp_min(ALPHA_MIN / 2),  # alpha is 0 or, up to rounding, at least ALPHA_MIN
@@ -84,7 +85,8 @@ def draw_features(layers: Sequence[Layer], camera: Camera, steps: Steps) -> Floa
     features = torch.cat([layer.features for layer in layers if layer.features is not None])
     alone = replace(splats, channels=features[splats.rows])
     channels, alphas, _ = composite(alone, len(layers), camera, steps)
-    return channels + (1 - alphas) * _stacked([layer.feature_background for layer in layers], channels)
+    behind = stacked([layer.feature_background for layer in layers], channels.shape[-1], channels)
+    return channels + (1 - alphas) * behind[:, None, None]
 
 
 def _chosen(features: Float[Tensor, "E H W C"], choose: Choose) -> Bool[Tensor, "E H W"]:
@@ -94,11 +96,3 @@ def _chosen(features: Float[Tensor, "E H W C"], choose: Choose) -> Bool[Tensor, 
     whole = pad(features, (0, 0, 0, columns * TILE - width, 0, rows * TILE - height))
     look = whole[:, SAMPLE // 2 :: SAMPLE, SAMPLE // 2 :: SAMPLE].detach()
     return choose(lambda tiles: look).repeat_interleave(TILE, 1)[:, :height].repeat_interleave(TILE, 2)[:, :, :width]
-
-
-def _stacked(
-    backgrounds: Sequence[Float[Tensor, " D"] | None], pictures: Float[Tensor, "E H W D"]
-) -> Float[Tensor, "E 1 1 D"]:
-    """One background for each picture; None is zeros."""
-    zeros = pictures.new_zeros(pictures.shape[-1])
-    return torch.stack([zeros if color is None else color.to(zeros) for color in backgrounds])[:, None, None]

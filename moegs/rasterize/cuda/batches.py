@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from moegs import rotations
 from moegs.cameras import Camera
 from moegs.gaussians import LowPass
-from moegs.rasterize import Layer
+from moegs.rasterize import Layer, features_of
 
 MAX_SIGMA = 1e9
 """Pixels: a Gaussian whose standard deviation in the picture may be larger is not drawn, since the determinant of its
@@ -58,7 +58,7 @@ def _concatenated(layers: Sequence[Layer], experts: Sequence[int], camera: Camer
         scales=torch.cat([part.scales for part in parts]),
         opacities=torch.cat([layer.gaussians.opacities.where(drawable(layer, camera), 0) for layer in chosen]),
         sh=torch.cat([pad(part.sh, (0, 0, 0, bases - part.sh.shape[1])) for part in parts]),
-        features=torch.cat([_features(layer) for layer in chosen]),
+        features=torch.cat([features_of(layer) for layer in chosen]),
         experts=expert_of,
         rows=row_of,
     )
@@ -88,11 +88,16 @@ def drawable(layer: Layer, camera: Camera) -> Bool[Tensor, " N"]:
     """Which Gaussians have finite values, lie between near and far, and are small enough to be projected."""
     gaussians = layer.gaussians
     values = [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities[:, None], gaussians.sh.flatten(1)]
-    finite = torch.stack([value.isfinite().all(1) for value in [*values, _features(layer)]]).all(0)
-    depths = (gaussians.means * camera.forward).sum(1) + camera.viewmat[2, 3]
+    finite = torch.stack([value.isfinite().all(1) for value in [*values, features_of(layer)]]).all(0)
+    depths = camera.depths(gaussians.means)
     sigmas = gaussians.scales.amax(1) * camera.K.diagonal()[:2].amax()  # pixels at depth 1
     return finite & (depths >= layer.near) & (depths <= layer.far) & (sigmas < MAX_SIGMA * depths)
 
 
-def _features(layer: Layer) -> Float[Tensor, "N C"]:
-    return layer.gaussians.means[:, :0] if layer.features is None else layer.features
+def stacked(
+    colors: Sequence[Float[Tensor, " D"] | None], size: int, example: Float[Tensor, "..."]
+) -> Float[Tensor, "E D"]:
+    """One background of `size` channels for each picture, on the device of `example`; None is zeros."""
+    if all(color is None for color in colors):
+        return example.new_zeros(len(colors), size)
+    return torch.stack([example.new_zeros(size) if color is None else color.to(example) for color in colors])

@@ -161,11 +161,11 @@ class _Recording(Generic[Frame]):
 def _constants(layer: Layer) -> tuple[Hashable, ...]:
     """What of a layer is recorded as it is."""
     colors = [color for color in (layer.background, layer.feature_background) if color is not None]
-    sh, channels = layer.gaussians.sh, 0 if layer.features is None else layer.features.shape[1]
+    sh = layer.gaussians.sh
     return (
         sh.shape[1],
         sh.dtype,
-        channels,
+        layer.channels,
         layer.lowpass,
         layer.near,
         layer.far,

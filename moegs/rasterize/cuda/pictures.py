@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from moegs.cameras import Camera
-from moegs.rasterize import Choose, Layer, RenderResult
+from moegs.rasterize import Choose, Layer, RenderResult, features_of
+from moegs.rasterize.cuda.batches import stacked
 from moegs.rasterize.cuda.native import kernels
 
 MAX_FEATURES = 4
@@ -50,21 +52,31 @@ def draw(layers: Sequence[Layer], camera: Camera, choose: Choose | None) -> Rend
 
     `means2d` has a row for every Gaussian of the layers in order, whether drawn or not.
     """
-    native = kernels()
-    example = layers[0].gaussians.means
-    channels = 0 if layers[0].features is None else layers[0].features.shape[1]
-    backgrounds = _stacked([layer.background for layer in layers], 3, example)
-    behind = _stacked([layer.feature_background for layer in layers], channels, example)
+    backgrounds, behind = backdrops(layers)
     room = _ROOM.get()
-    prepared = native.prepare(
-        [_native(layer, native) for layer in layers], lens(camera, example.device), room and room.pairs
-    )
+    prepared = prepare(kernels(), layers, camera, room and room.pairs)
     if room is not None:
         room.needed.append(prepared.needed)
     live = None if choose is None else choose(lambda tiles: prepared.sample(behind)).contiguous()
     images, features, alphas, depths, pairs = prepared.composite(backgrounds, behind, live)
-    rows = torch.arange(len(prepared.means2d), device=example.device)
+    rows = torch.arange(len(prepared.means2d), device=prepared.means2d.device)
     return RenderResult(images, features, alphas, depths, prepared.means2d, prepared.radii, rows, pairs)
+
+
+def backdrops(layers: Sequence[Layer]) -> tuple[Float[Tensor, "E 3"], Float[Tensor, "E C"]]:
+    """What lies behind the colours and behind the features of each of `layers`."""
+    example = layers[0].gaussians.means
+    backgrounds = stacked([layer.background for layer in layers], 3, example)
+    return backgrounds, stacked([layer.feature_background for layer in layers], layers[0].channels, example)
+
+
+def prepare(native: Any, layers: Sequence[Layer], camera: Camera, pairs: int | None) -> Any:
+    """What the kernels `native` call Prepared: the splats of all `layers`, and each tile's list of them.
+
+    `pairs`: as in `Room`.
+    """
+    where = lens(camera, layers[0].gaussians.means.device)
+    return native.prepare([_as_taken(layer, native) for layer in layers], where, pairs)
 
 
 def blend(
@@ -83,21 +95,14 @@ def to_bytes(picture: Float[Tensor, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
 
 
 def lens(camera: Camera, device: torch.device) -> object:
-    """The camera as the kernels on `device` read it; no one waits for one that is on the CPU, nor for one there."""
+    """The camera as the kernels on `device` read it: its numbers in that device's memory.
+
+    The host does not wait, whether they come from the CPU or lie there already.
+    """
     return kernels().Lens(camera.viewmat, camera.K, camera.width, camera.height, device)
 
 
-def _native(layer: Layer, native: object) -> object:
+def _as_taken(layer: Layer, native: Any) -> object:
     g, lowpass = layer.gaussians, layer.lowpass
-    features = g.means[:, :0] if layer.features is None else layer.features
-    tensors = g.means, g.quats, g.scales, g.opacities, g.sh, features
-    return native.Layer(*tensors, lowpass.blur, layer.near, layer.far, lowpass.compensated)  # type: ignore[attr-defined]
-
-
-def _stacked(
-    colors: Sequence[Float[Tensor, " D"] | None], size: int, example: Float[Tensor, "..."]
-) -> Float[Tensor, "E D"]:
-    """One background for each picture; None is zeros."""
-    if all(color is None for color in colors):
-        return example.new_zeros(len(colors), size)
-    return torch.stack([example.new_zeros(size) if color is None else color.to(example) for color in colors])
+    tensors = g.means, g.quats, g.scales, g.opacities, g.sh, features_of(layer)
+    return native.Layer(*tensors, lowpass.blur, layer.near, layer.far, lowpass.compensated)
