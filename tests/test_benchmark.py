@@ -150,7 +150,7 @@ def test_a_router_that_needs_pictures_has_no_passes_of_its_own() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_stages_one_after_the_other_are_the_pass(backend: str) -> None:
     made = mixture(("poly", "key")).to(backend)
-    layers, camera = made._layers(T), made.rig.cameras[0].to(backend)
+    layers, camera = made.layers(made.at(T), T), made.rig.cameras[0].to(backend)
     with torch.no_grad():
         images = [stage() for stage in stages(layers, camera).values()][-1][0]  # type: ignore[index]
         expected = rasterize(layers, camera).images

@@ -109,7 +109,7 @@ def test_the_first_look_is_what_is_drawn_then(made: Mixture) -> None:
         looks.append(look(None))
         return torch.ones(3, *tile_grid(*SIZE), dtype=torch.bool)
 
-    features = rasterize(made._layers(T), camera, choose=everywhere).features
+    features = rasterize(made.layers(made.at(T), T), camera, choose=everywhere).features
     fine = features[:, SAMPLE // 2 :: SAMPLE, SAMPLE // 2 :: SAMPLE]
     assert_close(looks[0][:, : fine.shape[1], : fine.shape[2]], fine, atol=1e-5, rtol=0)
 
@@ -157,7 +157,7 @@ def test_looking_twice_drops_what_one_look_at_everything_does(made: Mixture, thr
     answers = []
 
     def choose(look: Look) -> Tensor:
-        answers.append(gating.wanted(gate._bounds(look(None), None), threshold))
+        answers.append(gating.wanted(gate.bounds(look(None)), threshold))
 
         def noted(tiles: Tensor | None) -> Tensor:
             assert tiles is not None
@@ -170,7 +170,7 @@ def test_looking_twice_drops_what_one_look_at_everything_does(made: Mixture, thr
         side = TILE // SAMPLE
         return tiles.repeat_interleave(side, 0).repeat_interleave(side, 1)[..., None]
 
-    found = rasterize(made._layers(T), camera, choose=choose).tiles
+    found = rasterize(made.layers(made.at(T), T), camera, choose=choose).tiles
     assert found is not None
     assert torch.equal(found, answers[0])
     assert not bool(found.all())
@@ -188,7 +188,7 @@ def test_where_nothing_can_be_dropped_one_tile_in_nine_is_looked_at(made: Mixtur
 
         return gate(noted)
 
-    found = rasterize(made._layers(T), camera, choose=choose).tiles
+    found = rasterize(made.layers(made.at(T), T), camera, choose=choose).tiles
     assert found is not None
     assert bool(found.all())
     assert [int(tiles.sum()) for tiles in asked] == [4]  # of 4 x 6
@@ -203,4 +203,4 @@ def test_what_is_no_share_is_refused(made: Mixture, threshold: float) -> None:
 def test_tiles_that_do_not_fit_the_picture_are_refused(made: Mixture) -> None:
     wrong = torch.ones(3, 2, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"tiles of shape \(3, 2, 2\) were chosen, there are \(3, 4, 6\)"):
-        rasterize(made._layers(T), made.rig.cameras[0], choose=lambda look: wrong)
+        rasterize(made.layers(made.at(T), T), made.rig.cameras[0], choose=lambda look: wrong)

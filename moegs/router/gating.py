@@ -51,25 +51,27 @@ class Gate:
             logits = self._logits(look(None))
             return cuda.decide(logits, self.temperature, self.active, self.rule, self.skip_below)
         few = one_in_nine(*tile_grid(self.camera.width, self.camera.height))
-        shares = self._bounds(look(few), few)
+        shares = self.bounds(look(few), few)
         undecided = shares < self.skip_below
         deciding = _spread(undecided.any(0, keepdim=True).float())[0] > 0
         if undecided.float().mean() <= LOOK_COST * deciding.float().mean():
             return torch.ones_like(undecided)
-        return self._wanted(look(deciding), deciding) | ~undecided.any(0)
+        return wanted(self.bounds(look(deciding), deciding), self.skip_below) | ~undecided.any(0)
 
-    def _wanted(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Bool[Tensor, "E Y X"]:
-        return wanted(self._bounds(look, seen), self.skip_below)
+    def bounds(
+        self, features: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None = None
+    ) -> Float[Tensor, "E Y X"]:
+        """The largest of what every expert `matters` among the samples of each tile and of those around it.
 
-    def _logits(self, look: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
-        return self.router.judge(Seen((), None, look, sampled(self.camera), t=0.0)).logits
-
-    def _bounds(self, look: Float[Tensor, "E h w C"], seen: Bool[Tensor, "Y X"] | None) -> Float[Tensor, "E Y X"]:
-        """The largest of what every expert `matters` among the samples of each tile and of those around it, as far as
-        they were `seen`."""
-        samples = matters(self._logits(look), self.temperature, self.active, self.rule)
+        `features`: what a look shows; `seen`: of which tiles, all when None. What it shows of others does not count;
+        where none around a tile was seen, minus infinity.
+        """
+        samples = matters(self._logits(features), self.temperature, self.active, self.rule)
         shares = max_pool2d(samples[None], TILE // SAMPLE)[0]
         return _spread(shares if seen is None else shares.masked_fill(~seen, -torch.inf))
+
+    def _logits(self, features: Float[Tensor, "E h w C"]) -> Float[Tensor, "E h w"]:
+        return self.router.judge(Seen((), None, features, sampled(self.camera), t=0.0)).logits
 
 
 def matters(
