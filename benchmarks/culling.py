@@ -6,7 +6,6 @@ window that was asked for last, as most frames of a long clip are, and in anothe
 compared too.
 """
 
-# isort: split
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace

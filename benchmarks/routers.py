@@ -176,10 +176,13 @@ def time_all(found: Mixture, scene: Scene, rounds: int) -> None:
         steps[f"expert {name}"] = expert_step(expert, scene)
     pairs = [(camera, frame) for camera in scene.rig.train[:3] for frame in (0, 11, 22)]
     times: dict[str, list[float]] = {name: [] for name in steps}
+    wait = torch.cuda.synchronize if found.device.type == "cuda" else (lambda: None)
     for turn in range(rounds + len(pairs)):  # first every picture once
         for name, step in steps.items():
+            wait()
             start = time.perf_counter()
             step(*pairs[turn % len(pairs)])
+            wait()
             if turn >= len(pairs):
                 times[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in times.items()}

@@ -60,7 +60,15 @@ RATIOS = {
     "tight_tiles_over_3sigma": "Gaussians per tile: tight / 3-sigma squares",
     "frame_over_frame": "frame: of another / of this",
 }
-"""What ratios are called on a terminal, without the name after a colon; those of Gaussians count and are no times."""
+"""What ratios are called on a terminal, without the name after a colon. Those of Gaussians are of counts, not times."""
+HEADS = {
+    "median": "median\nms",
+    "p95": "p95\nms",
+    "CPU time": "CPU\nms",
+    "dB to exact": "dB to\nexact",
+    "PSNR dB": "PSNR\ndB",
+}
+"""Narrow heads of columns, for a terminal."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +135,6 @@ def title(facts: Mapping[str, Any]) -> str:
     )
 
 
-HEADS = {
-    "median": "median\nms",
-    "p95": "p95\nms",
-    "CPU time": "CPU\nms",
-    "dB to exact": "dB to\nexact",
-    "PSNR dB": "PSNR\ndB",
-}
-"""Narrow heads of columns, for a terminal."""
-
-
 def _overview(facts: Mapping[str, Any]) -> Section:
     """What is asked first: the default frame, beside separate passes and the experts alone."""
     stages = facts["stages"]
@@ -161,8 +159,8 @@ def _compared(facts: Mapping[str, Any], in_words: bool = False) -> Section:
         for name, value in facts["ratios"].items()
         if value is not None
     ]
-    title = "Ratios of medians: the first over the second, below 1 is faster" if in_words else "Ratios of medians"
-    return Section(title, ("", *named), tuple(rows))
+    explained = ": the first over the second, below 1 is faster" if in_words else ""
+    return Section(f"Ratios of medians{explained}", ("", *named), tuple(rows))
 
 
 def _ratio(name: str) -> str:
