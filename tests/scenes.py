@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import reference
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from moegs import cameras, harmonics
 from moegs.cameras import Camera
@@ -14,6 +16,8 @@ from moegs.rasterize import Choose, Layer, RenderResult, rasterize
 
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 PICTURES = ("images", "features", "alphas", "depths")
+ROUNDING = 2e-5
+"""float32 carries 6e-8 of each of a few dozen terms, and exp its own 1e-6; depths (2 to 4 units) four times that."""
 
 
 def pinhole(width: int, height: int) -> Camera:
@@ -81,3 +85,14 @@ def scalar(pictures: list[Tensor]) -> Tensor:
     """A sum of all pictures with weights drawn once, so that no two errors cancel."""
     generator = torch.Generator().manual_seed(77)
     return sum((p * torch.randn(p.shape, generator=generator).to(p)).sum() for p in pictures)  # type: ignore[return-value]
+
+
+def assert_defined(result: RenderResult, layers: list[Layer], camera: Camera) -> None:
+    """That every picture of `result` is what the definition gives."""
+    for e, layer in enumerate(layers):
+        expected = reference.render(layer, camera)
+        for name, array in zip(
+            PICTURES, (expected.image, expected.features, expected.alpha, expected.depth), strict=True
+        ):
+            picture = getattr(result, name)[e].detach().double()
+            assert_close(picture, torch.from_numpy(array), atol=4 * ROUNDING if name == "depths" else ROUNDING, rtol=0)

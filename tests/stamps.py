@@ -19,7 +19,9 @@ from moegs.experts.keyframe import KeyframeConfig
 from moegs.experts.planes import PlanesConfig
 from moegs.experts.polynomial import PolynomialConfig
 from moegs.gaussians import Points
+from moegs.mixture import Mixture
 from moegs.rasterize import Layer, rasterize
+from moegs.router import VolumeAwareConfig
 from moegs.timeline import Timeline
 from moegs.training import TrainConfig, loop
 from moegs.training.experts import ExpertTraining
@@ -101,6 +103,19 @@ def settings(*experts: ExpertTraining, **values) -> TrainConfig:
     router = RouterTraining(steps=6, temperatures=(0.1, 1.0))
     quiet = {"snapshot_seconds": 0.0}
     return TrainConfig(**{"data": DataConfig(path=Path("room")), "experts": experts, "router": router} | quiet | values)
+
+
+def teaching(names: tuple[str, ...] = ("polynomial", "keyframe")) -> Mixture:
+    """A mixture on the scene, as random as its router."""
+    filmed, router = scene(), VolumeAwareConfig(temperature=0.7)
+    torch.manual_seed(0)
+    experts = [KINDS[name].start(filmed.points, FRAMES, 3) for name in names]
+    for expert in experts:
+        expert.begin_step(30)
+    made = Mixture(names, experts, router.start([len(expert) for expert in experts]), filmed.rig)
+    for parameter in made.router.parameters() if made.router else ():
+        parameter.data = torch.randn(parameter.shape)
+    return made.requires_grad_(False)
 
 
 def plan(folder: Path, steps: int = 12, save_every: int = 100) -> Plan:

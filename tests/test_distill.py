@@ -1,4 +1,4 @@
-"""Distillation: the loss as the paper has it, its fixed targets, cameras between those that filmed, and the phase."""
+"""Distillation: the loss as the paper has it, its fixed targets, and the phase."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,26 +6,22 @@ from pathlib import Path
 import pytest
 import stamps
 import torch
-from mixtures import mixture, rig
-from stamps import FRAMES, KilledError, settings, stop_after, training
+from mixtures import mixture
+from stamps import FRAMES, KilledError, settings, stop_after, teaching, training
 from torch.testing import assert_close
 
-from moegs import checkpoint, config
+from moegs import checkpoint
 from moegs.checkpoint import Checkpoint
 from moegs.experts.base import Rate
 from moegs.losses import distillation, photometric
 from moegs.mixture import Mixture
-from moegs.router import VolumeAwareConfig
 from moegs.runs import RunFolder, status
-from moegs.training import Sitting, TrainConfig, recipes, train
+from moegs.training import Sitting, TrainConfig, train
 from moegs.training.distill import Distilled, DistillTraining, Teacher
 from moegs.training.events import Begun, Event, Resumed, Scored
 from moegs.training.experts import ExpertTrainee, Learned
 from moegs.training.pictures import PictureCache
-from moegs.training.routing import RouterTraining
-from moegs.training.sampling import Shuffled
 from moegs.training.students import distil
-from moegs.training.unseen import WithUnseen, between, widened
 
 CPU = torch.device("cpu")
 QUIET = PictureCache(precision="half")
@@ -50,19 +46,6 @@ def test_a_gate_of_one_is_the_photo_alone_and_of_zero_the_mixture(gate: float, s
     other = photo if gate else fused
     found = distillation(image, photo, fused, torch.full((20, 24), gate), share)
     assert_close(found, factor * photometric(image, other))
-
-
-def teaching(names: tuple[str, ...] = ("polynomial", "keyframe")) -> Mixture:
-    """A mixture on the stamps' scene, as random as its router."""
-    scene, router = stamps.scene(), VolumeAwareConfig(temperature=0.7)
-    torch.manual_seed(0)
-    experts = [stamps.KINDS[name].start(scene.points, FRAMES, 3) for name in names]
-    for expert in experts:
-        expert.begin_step(30)
-    made = Mixture(names, experts, router.start([len(expert) for expert in experts]), scene.rig)
-    for parameter in made.router.parameters() if made.router else ():
-        parameter.data = torch.randn(parameter.shape)
-    return made.requires_grad_(False)
 
 
 def test_a_teacher_shows_its_picture_and_the_gate_of_the_one_it_teaches_and_renders_once() -> None:
@@ -94,58 +77,6 @@ def test_targets_are_fixed_and_the_gradient_reaches_the_student_alone() -> None:
     attempt.loss.backward()
     assert all(parameter.grad is None for parameter in made.parameters())
     assert any(bool((p.grad != 0).any()) for p in trainee.expert.parameters() if p.grad is not None)
-
-
-def test_unseen_cameras_stand_between_those_that_filmed() -> None:
-    around = rig(cameras=5)
-    wide = between(around, 9, seed=1)
-    assert (wide.train, wide.test, len(wide.cameras)) == (around.train, around.test, 14)
-    assert wide.names[5:] == tuple(f"unseen{i:03}" for i in range(9))
-    centers = torch.stack([around.cameras[i].center for i in around.train])
-    for camera in wide.cameras[5:]:
-        assert_close(camera.viewmat[:3, :3] @ camera.viewmat[:3, :3].T, torch.eye(3), atol=1e-5, rtol=0)
-        nearest = (centers - camera.center).norm(dim=1)
-        assert float(nearest.min()) <= 0.5 * 1.6  # on a line between two of four in a row, 0.4 apart
-        assert float(centers[:, 0].min()) <= float(camera.center[0]) <= float(centers[:, 0].max())
-        to_middle = torch.nn.functional.normalize(-camera.center, dim=0)
-        assert float(camera.forward @ to_middle) > 0.99  # as all of them look at the origin
-    assert between(around, 9, seed=1).cameras[7].viewmat.equal(wide.cameras[7].viewmat)
-    assert between(around, 0, seed=1).cameras == around.cameras
-    with pytest.raises(ValueError, match="1 training cameras; between them there is no place"):
-        between(replace(around, train=(1,)), 1, seed=0)
-
-
-def test_an_unseen_cameras_photo_is_the_mixtures_picture() -> None:
-    scene, made = stamps.scene(), teaching()
-    wide = between(scene.rig, 2, seed=0)
-    teacher = Teacher(made, "polynomial", wide, QUIET)
-    both = widened(scene, wide, teacher.picture)
-    assert torch.equal(both.photo(1, 2), scene.photo(1, 2))
-    wanted = made.render(wide.cameras[5], 2 / FRAMES).picture.clamp(0, 1)
-    assert_close(both.photo(5, 2), wanted, rtol=0, atol=1 / 510 + 1e-3)
-    assert both.pairs([5]) == [(5, 0), (5, 1), (5, 2)]
-    part = widened(replace(scene, seen=((0,), (0, 2), (1,), (2,))), wide, teacher.picture)
-    assert part.pairs([1, 4]) == [(1, 0), (1, 2), (4, 0), (4, 1), (4, 2)]
-    picture, photo, _ = (each[:18, :24] for each in pictures(3))
-    alone = Distilled(teacher, 4, 0.5, 0.2).loss(picture, photo, 4, 0)
-    assert_close(alone, photometric(picture, photo))
-
-
-def test_unseen_cameras_get_their_share_of_the_steps_and_the_rest_is_drawn_as_ever() -> None:
-    torch.manual_seed(0)
-    inner = Shuffled([(1, 0), (1, 1)])
-    draws = WithUnseen(inner, [(7, 0), (7, 1), (8, 0)], share=0.6)
-    drawn = [draws.draw(step)[0] for step in range(600)]
-    unseen = [pair for pair in drawn if pair[0] > 1]
-    assert 300 < len(unseen) < 420  # 360 on average, 12 apart by chance
-    assert {unseen.count(pair) // 10 for pair in set(unseen)} <= set(range(9, 15))
-    state = draws.state_dict()
-    random = torch.get_rng_state()
-    ahead = [draws.draw(0) for _ in range(9)]
-    again = WithUnseen(Shuffled([(1, 0), (1, 1)]), [(7, 0), (7, 1), (8, 0)], share=0.6)
-    again.load_state_dict(state)
-    torch.set_rng_state(random)
-    assert [again.draw(0) for _ in range(9)] == ahead
 
 
 def test_rates_go_back_and_fall_to_where_they_had_ended() -> None:
@@ -268,29 +199,6 @@ def test_clearing_a_run_leaves_what_is_anothers(tmp_path: Path) -> None:
     folder.clear()
     assert {file for file in folder.path.rglob("*") if file.is_file()} == set(theirs)
     assert not folder.state("a").parent.exists()
-
-
-def test_an_experts_recipe_is_found_where_it_stands(tmp_path: Path) -> None:
-    made = teaching()
-    path = tmp_path / "m.pt"
-    plain, note = recipes.find(path, Checkpoint(made), "polynomial", None)
-    assert "how 'polynomial' was trained is not known" in note
-    assert (plain.expert, plain.steps) == (made.members[0].config, 30)
-    told = settings(training("polynomial", random_background=True), training("keyframe"))
-    inside = Checkpoint(made, provenance={"experts": dict(recipes.stored(told))})
-    found, note = recipes.find(path, inside, "polynomial", None)
-    assert (found.random_background, found.steps, note) == (True, 12, "")
-    with pytest.raises(ValueError, match="no expert 'pol'; it has polynomial, keyframe"):
-        recipes.find(path, inside, "pol", None)
-
-
-def test_how_a_router_was_trained_is_found_where_it_stands(tmp_path: Path) -> None:
-    made, told = teaching(), RouterTraining(steps=7, rate_weights=0.25, ssim_weight=0.5)
-    found, note = recipes.router(tmp_path / "m.pt", Checkpoint(made))
-    assert found == RouterTraining()
-    assert "how its router was trained is not known; it learns with the default settings" in note
-    inside = Checkpoint(made, provenance={"training": config.dump(told)})
-    assert recipes.router(tmp_path / "m.pt", inside) == (told, "")
 
 
 @pytest.mark.parametrize(
