@@ -92,11 +92,12 @@ SCENES = {
 
 def bench(keep: Path) -> dict[str, Any]:
     """Frames of made mixtures of real size, stage by stage, and training steps of each kind of expert."""
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of compilers would stay beside what is timed
     found: dict[str, Any] = {}
     for title, (kinds, count, size) in SCENES.items():
         mixture = made.mixture(kinds, count, size).to("cuda")
         view = benchmark.View(mixture.rig.cameras[0], 0.3, skip_below=0.02, acceleration=Acceleration(True, True, True))
-        result = benchmark.measure(mixture, view, benchmark.Rounds())
+        result = benchmark.measure(mixture, view, benchmark.Rounds(count=100, warm_up=20))
         found[title] = asdict(result)
         print(f"{title}\n\n{benchmark.tables.markdown(found[title])}\npairs {result.pairs}")
         del mixture

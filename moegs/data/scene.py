@@ -175,4 +175,4 @@ class Scene:
 
     def photo(self, camera: int, frame: int, device: torch.device | str = "cpu") -> Float[Tensor, "H W 3"]:
         """The photo of the rig's camera number `camera` at `frame`, RGB in [0, 1]."""
-        return self.photos.at(camera, frame).to(device, torch.float32) / 255
+        return self.photos.at(camera, frame).to(device).to(torch.float32) / 255  # bytes travel, not floats

@@ -81,7 +81,7 @@ def draw_features(layers: Sequence[Layer], camera: Camera, steps: Steps) -> Floa
     """The features of all `layers` by these `steps`, on whichever device both are made for."""
     camera = camera.to(layers[0].gaussians.means.device)
     with torch.no_grad():
-        splats = merge([project(batch, camera, steps) for batch in by_lowpass(layers, camera)])
+        splats = merge([project(batch, camera, steps, features_alone=True) for batch in by_lowpass(layers, camera)])
     features = torch.cat([layer.features for layer in layers if layer.features is not None])
     alone = replace(splats, channels=features[splats.rows])
     channels, alphas, _ = composite(alone, len(layers), camera, steps)

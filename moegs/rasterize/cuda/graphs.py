@@ -122,7 +122,7 @@ class _Place:
             for layer, roomy in zip(layers, self.layers, strict=True)
             for tensor in tensors_of(roomy).values()
         ]
-        torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]  (one launch, not dozens)
+        _copy_all(targets, sources)
         for layer, roomy in zip(layers, self.layers, strict=True):
             roomy.gaussians.opacities[len(layer.gaussians) :] = 0  # the rest is not drawn
         self._loaded = Fingerprint(sources)
@@ -187,5 +187,14 @@ def _roomy(layer: Layer) -> Layer:
 
 def _copied(frame: Any) -> Any:
     """The dataclass `frame` with copies of its tensors: the recording writes its own anew when it is played again."""
-    copies = {f.name: value.clone() for f in fields(frame) if isinstance(value := getattr(frame, f.name), Tensor)}
-    return replace(frame, **copies)
+    theirs = {f.name: value for f in fields(frame) if isinstance(value := getattr(frame, f.name), Tensor)}
+    ours = {name: torch.empty_like(tensor) for name, tensor in theirs.items()}
+    for dtype in {tensor.dtype for tensor in theirs.values()}:
+        alike = [name for name, tensor in theirs.items() if tensor.dtype == dtype]
+        _copy_all([ours[name] for name in alike], [theirs[name] for name in alike])
+    return replace(frame, **ours)
+
+
+def _copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """One launch, not dozens, for tensors of one type."""
+    torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]

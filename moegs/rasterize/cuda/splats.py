@@ -29,17 +29,17 @@ class Splats:
     opacities: Float[Tensor, " M"]
     """Compensated where the low-pass says so."""
     channels: Float[Tensor, "M D"]
-    """What is blended: colour, features, depth."""
+    """What is blended: colour, features, depth; or features alone."""
     experts: Int64[Tensor, " M"]
     """Whose picture each belongs to."""
     rows: Int64[Tensor, " M"]
     """Which Gaussian of all the concatenated layers each is."""
 
 
-def project(batch: Batch, camera: Camera, steps: Steps) -> Splats:
+def project(batch: Batch, camera: Camera, steps: Steps, features_alone: bool = False) -> Splats:
     """The Gaussians of `batch` that reach the picture, in their order."""
     if not len(batch.means):
-        return _empty(batch)  # gsplat divides by the number of Gaussians, which would end the process
+        return _empty(batch, features_alone)  # gsplat divides by the number of Gaussians, which would end the process
     _, _, kept, radii, means2d, depths, conics, compensations = steps.project(
         batch.means,
         None,
@@ -57,28 +57,32 @@ def project(batch: Batch, camera: Camera, steps: Steps) -> Splats:
         opacities=batch.opacities,
     )
     opacities = batch.opacities[kept]
-    colors = harmonics.color(batch.sh[kept], normalize(batch.means[kept] - camera.center, dim=1))
+    channels = batch.features[kept]
+    if not features_alone:
+        colors = harmonics.color(batch.sh[kept], normalize(batch.means[kept] - camera.center, dim=1))
+        channels = torch.cat([colors, channels, depths[:, None]], dim=1)
     return Splats(
         means2d=means2d,
         radii=radii,
         depths=depths,
         conics=conics,
         opacities=opacities if compensations is None else opacities * compensations,
-        channels=torch.cat([colors, batch.features[kept], depths[:, None]], dim=1),
+        channels=channels,
         experts=batch.experts[kept],
         rows=batch.rows[kept],
     )
 
 
-def _empty(batch: Batch) -> Splats:
+def _empty(batch: Batch, features_alone: bool) -> Splats:
     """The projection of no Gaussians, a part of their graph as any other is."""
+    others = [] if features_alone else [batch.means, batch.opacities[:, None]]
     return Splats(
         means2d=batch.means[:, :2],
         radii=batch.rows.new_empty((0, 2), dtype=torch.int32),
         depths=batch.means[:, 2],
         conics=batch.scales,
         opacities=batch.opacities,
-        channels=torch.cat([batch.means, batch.features, batch.opacities[:, None]], dim=1),
+        channels=torch.cat([batch.features, *others], dim=1),
         experts=batch.experts,
         rows=batch.rows,
     )
