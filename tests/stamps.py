@@ -128,7 +128,7 @@ class KilledError(Exception):
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the loop do so many steps, then kills it."""
-    one_step, done = loop._one_step, []
+    one_step, done = loop.one_step, []
 
     def counted(*arguments):
         if len(done) == steps:
@@ -136,4 +136,4 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
         done.append(None)
         return one_step(*arguments)
 
-    monkeypatch.setattr(loop, "_one_step", counted)
+    monkeypatch.setattr(loop, "one_step", counted)

@@ -19,7 +19,7 @@ from moegs.gaussians import Gaussians, LowPass
 from moegs.losses import photometric, ssim
 from moegs.rasterize import Layer, RenderResult
 from moegs.rotations import SHORTEST, directed
-from moegs.ssim import _ssim_by_convolution
+from moegs.ssim import ssim_by_convolution
 
 EXTREMES = (0.0, 1e-38, -1e-20, 20.0, -20.0, 90.0, -90.0, 1e6, -1e12, 1e20, -1e30, 3e38, -3e38)
 PAIRED = (1e-20, 90.0, -90.0, 1e20)
@@ -125,7 +125,7 @@ def test_a_quaternion_too_short_to_measure_turns_nothing(length: float) -> None:
     assert_close(quats.grad, torch.tensor([[0.0] * 4, [1.0] * 4]))
 
 
-@pytest.mark.parametrize("way", [ssim, _ssim_by_convolution])
+@pytest.mark.parametrize("way", [ssim, ssim_by_convolution])
 def test_the_similarity_of_bright_flat_pictures_is_no_division_by_rounding(way: Callable[..., Tensor]) -> None:
     """The variance of a flat picture is 0, and its rounding far larger than the constant that it is added to."""
     photo = torch.rand(30, 40, 3, generator=torch.Generator().manual_seed(2))

@@ -27,7 +27,7 @@ def step(trainee, number, pictures):
         os.kill(os.getpid(), signal.SIGKILL)
     return one_step(trainee, number, pictures)
 
-one_step, loop._one_step, thinning.SAVE_EVERY = loop._one_step, step, 4
+one_step, loop.one_step, thinning.SAVE_EVERY = loop.one_step, step, 4
 main()
 """
 

@@ -74,5 +74,5 @@ def test_without_tensorboard_it_is_one_line(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_photo_larger_than_the_picture_is_shown_as_large_as_it():
     photo = np.repeat(np.repeat(np.uint8([[[0], [100]], [[200], [50]]]), 4, 0), 4, 1).repeat(3, 2)
-    both = logs._beside(np.full((2, 2, 3), 7, np.uint8), photo)
+    both = logs.beside(np.full((2, 2, 3), 7, np.uint8), photo)
     assert both[..., 0].tolist() == [[7, 7, 0, 100], [7, 7, 200, 50]]

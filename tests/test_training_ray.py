@@ -101,12 +101,12 @@ class Broken(SoleJob):
 
 
 def test_a_job_that_fails_is_told_and_what_waits_for_it_is_not_done(tmp_path: Path) -> None:
-    place = cluster._Place(0, "mixture", "router", 1)
+    place = cluster.Place(0, "mixture", "router", 1)
     job = Broken(stamps.settings(stamps.training()), RunFolder(tmp_path), "cpu")
-    assert cluster._do(job, place, None) == "room: no cameras"
-    assert cluster._do(job, place, None, None, "poly: the loss became nan") == "poly: the loss became nan"
+    assert cluster.do(job, place, None) == "room: no cameras"
+    assert cluster.do(job, place, None, None, "poly: the loss became nan") == "poly: the loss became nan"
     job.path.touch()
-    assert cluster._do(job, place, None) is None, "it was done, but its worker died before it could say so"
+    assert cluster.do(job, place, None) is None, "it was done, but its worker died before it could say so"
 
 
 def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

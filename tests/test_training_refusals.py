@@ -119,7 +119,7 @@ def test_a_lack_of_memory_names_who_and_what_helps(
     def exhaust(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(loop, "_one_step", exhaust)
+    monkeypatch.setattr(loop, "one_step", exhaust)
     with pytest.raises(ValueError, match=rf"^polynomial: {told}[^\n]*; lower density.limit or the batch, raise data"):
         train(settings(training()), tmp_path, tmp_path / "run")
 

@@ -30,7 +30,7 @@ def ssim(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[
     On a CPU, in float32 and without a gradient for `photo`, one fused kernel gives value and gradient.
     """
     fused = image.device.type == "cpu" and image.dtype == photo.dtype == torch.float32 and not photo.requires_grad
-    return _FusedSSIM.apply(image, photo) if fused else _ssim_by_convolution(image, photo)  # type: ignore[return-value]
+    return _FusedSSIM.apply(image, photo) if fused else ssim_by_convolution(image, photo)  # type: ignore[return-value]
 
 
 def ssim_map(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W"]:
@@ -38,7 +38,8 @@ def ssim_map(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Fl
     return _likeness(image, photo).mean((0, 1))
 
 
-def _ssim_by_convolution(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, ""]:
+def ssim_by_convolution(image: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"]) -> Float[Tensor, ""]:
+    """`ssim` on any device, in any precision, with gradients for both."""
     return _likeness(image, photo).mean()
 
 

@@ -56,7 +56,7 @@ class _Line:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where in the work a task belongs."""
 
     line: int
@@ -95,11 +95,11 @@ def _work(lines: Sequence[_Line]) -> dict[str, str]:
     return failed
 
 
-def _submit(number: int, line: _Line, queue: Any) -> Iterator[tuple[Any, _Place]]:
+def _submit(number: int, line: _Line, queue: Any) -> Iterator[tuple[Any, Place]]:
     """The tasks of line `number`: first its data, then the jobs of each stage, which wait for all before them."""
     run, before = line.run, []
     if any(line.left(stage) for stage in run.stages):
-        place = _Place(number, "data")
+        place = Place(number, "data")
         before = [_task(_make_ready, run, place.name).remote(run.settings, place, queue)]
         yield before[0], place
     for stage in run.stages:
@@ -107,10 +107,10 @@ def _submit(number: int, line: _Line, queue: Any) -> Iterator[tuple[Any, _Place]
         for job in run.jobs(stage):
             if job not in jobs:
                 line.tell(Skipped(job.name, job.path))
-        places = [_Place(number, job.name, stage, len(jobs)) for job in jobs]
+        places = [Place(number, job.name, stage, len(jobs)) for job in jobs]
         gpus = run.settings.gpu_share * (run.device != "cpu")
         begun = [
-            _task(_do, run, job.name, gpus).remote(job, place, queue, *before)
+            _task(do, run, job.name, gpus).remote(job, place, queue, *before)
             for job, place in zip(jobs, places, strict=True)
         ]
         yield from zip(begun, places, strict=True)
@@ -130,7 +130,7 @@ def _task(work: Callable[..., str | None], run: Run, name: str, gpus: float = 0.
     )
 
 
-def _make_ready(settings: TrainConfig, place: _Place, queue: Any) -> str | None:
+def _make_ready(settings: TrainConfig, place: Place, queue: Any) -> str | None:
     """A task: prepares the data; what went wrong, or None."""
     try:
         prepare(settings, lambda event: queue.put((place, event)))
@@ -139,7 +139,7 @@ def _make_ready(settings: TrainConfig, place: _Place, queue: Any) -> str | None:
     return None
 
 
-def _do(job: Job, place: _Place, queue: Any, *before: str | None) -> str | None:
+def do(job: Job, place: Place, queue: Any, *before: str | None) -> str | None:
     """A task: does `job` unless one that it waited for failed; what went wrong, or None."""
     failed = next(filter(None, before), None)
     if failed or job.path.exists():  # the latter when the worker died after the last line

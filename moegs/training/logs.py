@@ -97,11 +97,11 @@ class TensorBoard:
         for view in [view for view in SEEN if view in views.ids(mixture)]:
             drawn = views.draw(mixture, Shot(camera, rig.timeline.t(frame), view)).burnt()
             if view == COMPARED:
-                drawn = _beside(drawn, self._scene.photos.at(number, frame).numpy())
+                drawn = beside(drawn, self._scene.photos.at(number, frame).numpy())
             self._writer(name).add_image(view, drawn, step, dataformats="HWC")
 
 
-def _beside(picture: Pixels, photo: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H two_W 3"]:
+def beside(picture: Pixels, photo: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H two_W 3"]:
     """Both in one, the photo to the right, as large as the picture."""
     from PIL import Image
 

@@ -134,7 +134,7 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
             on_event(Resumed(trainee.name, step))
         meter = _Meter(trainee, plan.steps, before, on_event)
         while step < plan.steps:
-            loss, psnr = _one_step(trainee, step, draws.draw(step))
+            loss, psnr = one_step(trainee, step, draws.draw(step))
             step += 1
             meter.note(step, loss, psnr)
             if plan.snapshots.due():
@@ -144,8 +144,11 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
         return meter.seconds
 
 
-def _one_step(trainee: Trainee, step: int, pictures: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """One step on the mean loss of `pictures`; that mean, and their PSNR."""
+def one_step(trainee: Trainee, step: int, pictures: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """One step on the mean loss of `pictures`, pairs of camera and frame; that mean, and their PSNR, dB.
+
+    Raises TrainingError when a loss or gradient is not finite.
+    """
     for settings, rate in zip(trainee.optimizer.param_groups, trainee.rates, strict=True):
         settings["lr"] = rate.at(step, trainee.extent)
     trainee.optimizer.zero_grad()

@@ -133,7 +133,7 @@ class Reporter:
 
 BEGUN = {
     "experts": "experts: {} to train",
-    "router": "router: to be trained over the experts",
+    "router": "router: trained over the experts, where there are several",
     "prune": "prune: the mixture loses the Gaussians that matter least",
     "distill": "distill: students to teach: {}",
 }
