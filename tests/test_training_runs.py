@@ -183,7 +183,7 @@ def test_what_is_left_is_told_from_steps_that_no_longer_compile(monkeypatch: pyt
         for trial in range(3):
             on_event(Working("pruned", f"pictures, trial {trial}", 1, 9))
     begun, *lines, _, second, third = text.getvalue().splitlines()
-    assert begun == "router: trained over the experts, where there are several"
+    assert begun == "router: to be trained over the experts"
     assert [line for line in lines[:6] if "left" in line] == []
     assert lines[6].startswith("one/router at temperature 0.5: step 7/20")
     assert lines[6].endswith("74 s so far, about 26 s left")

@@ -133,7 +133,7 @@ class Reporter:
 
 BEGUN = {
     "experts": "experts: {} to train",
-    "router": "router: trained over the experts, where there are several",
+    "router": "router: to be trained over the experts",
     "prune": "prune: the mixture loses the Gaussians that matter least",
     "distill": "distill: students to teach: {}",
 }
