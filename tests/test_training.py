@@ -10,7 +10,7 @@ import torch
 from stamps import FRAMES, KINDS, plan, settings, training
 from torch.testing import assert_close
 
-from moegs import checkpoint, config
+from moegs import checkpoint, config, metrics
 from moegs.config import ConfigError
 from moegs.data.scene import Scene
 from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
@@ -18,7 +18,7 @@ from moegs.training import TrainConfig, TrainingError, loop, train
 from moegs.training.events import Event, Progress, Scored
 from moegs.training.experts import ExpertTrainee
 from moegs.training.loop import make_optimizer, run
-from moegs.training.routing import RouterTraining
+from moegs.training.routing import RouterTraining, validation_psnr
 from moegs.training.sampling import Shuffled
 
 pytestmark = pytest.mark.usefixtures("stamp_room")
@@ -65,6 +65,14 @@ def test_an_ablation_router_learns_too(router: AnyRouterConfig, tmp_path: Path, 
     losses = [event.loss for event in heard if isinstance(event, Progress) and event.name == "router-1"]
     epoch = 3 * FRAMES  # every picture once: the same pictures are compared
     assert sum(losses[-epoch:]) < sum(losses[:epoch])
+
+
+def test_a_camera_that_saw_no_third_frame_can_choose_between_routers(scene: Scene):
+    mixture = ExpertTrainee(training("polynomial"), scene, CPU).shown()
+    camera = scene.rig.train[0]
+    alone = replace(scene, seen=tuple((1,) if number == camera else (0, 1, 2) for number in range(4)))
+    picture = mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(1)).picture
+    assert validation_psnr(mixture, alone, [camera]) == float(metrics.psnr(picture, scene.photo(camera, 1)))
 
 
 def test_of_two_temperatures_the_better_on_the_kept_camera_is_stored(tmp_path: Path):

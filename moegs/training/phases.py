@@ -11,7 +11,7 @@ from moegs import __version__, checkpoint, config
 from moegs.checkpoint import Checkpoint
 from moegs.data import load_scene
 from moegs.data.scene import Scene
-from moegs.evaluation import evaluate
+from moegs.evaluation import check_data, evaluate
 from moegs.mixture import Mixture
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -20,7 +20,7 @@ from moegs.training import pruning
 from moegs.training.config import TrainConfig
 from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
-from moegs.training.loop import OnEvent, Plan, run
+from moegs.training.loop import OnEvent, Plan, TrainingError, run
 from moegs.training.pictures import KeptPictures
 from moegs.training.recipes import stored
 from moegs.training.routing import RouterTrainee, RouterTraining, validation_psnr
@@ -116,6 +116,7 @@ class RouterJob(MixtureJob):
         settings, router = self.settings, self.settings.router
         device = device_called(self.device)
         scene = load_scene(settings.data)
+        self._check(scene)
         held_out = scene.rig.train[: router.validation] if len(router.tried) > 1 else ()
         learned = [camera for camera in scene.rig.train if camera not in held_out]
         pictures = KeptPictures(router.pictures)
@@ -141,6 +142,14 @@ class RouterJob(MixtureJob):
         finish(self.name, mixtures[best], scene, self.path, origin, on_event)
         for plan in plans:
             plan.clear()
+
+    def _check(self, scene: Scene) -> None:
+        """Raises TrainingError where `scene` is not what every expert learned: its data changed since."""
+        for path in (self.folder.expert(expert.name) for expert in self.settings.experts):
+            try:
+                check_data(checkpoint.load(path).mixture, scene)
+            except ValueError as error:
+                raise TrainingError(f"{path}: {error}, or remove this expert to train it anew") from None
 
     def _start(self, temperature: float, device: torch.device) -> Mixture:
         names = [expert.name for expert in self.settings.experts]

@@ -157,8 +157,8 @@ class RouterTrainee(MixtureTrainee):
 
 @torch.no_grad()
 def validation_psnr(mixture: Mixture, scene: Scene, cameras: Sequence[int]) -> float:
-    """Mean PSNR of the mixture's pictures of every third frame of `cameras`, dB."""
-    pairs = [(camera, frame) for camera, frame in scene.pairs(cameras) if frame % 3 == 0]
+    """Mean PSNR of the mixture's pictures of every third frame that each of `cameras` saw, dB."""
+    pairs = [(camera, frame) for camera in cameras for frame in scene.frames(camera)[::3]]
     psnrs = [
         float(metrics.psnr(mixture.render(scene.rig.cameras[camera], scene.rig.timeline.t(frame)).picture, photo))
         for camera, frame in scene.in_turn(pairs)
