@@ -60,10 +60,10 @@ def is_compiled(kernel: Any) -> bool:
     return any(Path(kernel.stats.cache_path).glob(index))
 
 
-def _kernel(function: Callable[..., Any], **options: bool) -> Any:
+def _kernel(function: Callable[..., Any], **options: Any) -> Any:
     compiler = numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy", **options)
     written = _stamped(function)
-    kernel = compiler(written)
+    kernel: Any = compiler(written)
     kernel._cache = _Reloading(written, compiler(written))
     return kernel
 

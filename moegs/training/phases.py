@@ -186,11 +186,12 @@ class PruneJob(Job):
     def __call__(self, on_event: OnEvent) -> None:
         settings, device = self.settings.prune, device_called(self.device)
         assert settings is not None, "the config asks for no pruning"
-        whole = self.folder.mixture
-        wanted = Thinning(sha256=sha256(whole), data=self.settings.data, prune=settings, router=self.settings.router)
+        path = self.folder.mixture
+        whole = checkpoint.load(path, device)
+        wanted = Thinning(sha256=sha256(path), data=self.settings.data, prune=settings, router=self.settings.router)
         plan = self.plan(self.name, settings.finetune, self.settings.seed)
         course = Course(self.folder.state(pruning.CUT), plan)
-        checkpoint.save(thinned(whole, wanted, course, device, on_event), self.path)
+        checkpoint.save(thinned(whole, path.name, wanted, course, on_event), self.path)
         on_event(Saved(self.name, self.path))
         course.clear()
 
