@@ -221,7 +221,8 @@ def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:
         if wrong := altered(path):
             raise ValueError(f"'{wrong}' is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        _check_data(trainee, unpack_rig(state["rig"], "rig"), path)
+        if "rig" in state:  # an earlier version's has none
+            _check_data(trainee, unpack_rig(state["rig"], "rig"), path)
         trainee.load_state_dict(state["trainee"])
         trainee.optimizer.load_state_dict(state["optimizer"])
         draws.load_state_dict(state["draws"])
