@@ -267,7 +267,11 @@ def _check(mixture: Mixture, scene: Scene, split: str, taken: Sequence[str]) -> 
 
 def check_data(mixture: Mixture, scene: Scene) -> None:
     """Raises ValueError where the cameras, sizes or times of `scene` are not those that `mixture` was trained on."""
-    ours, theirs = mixture.rig, scene.rig
+    check_rig(mixture.rig, scene.rig)
+
+
+def check_rig(ours: Rig, theirs: Rig) -> None:
+    """Raises ValueError where the cameras, sizes or times of the data, `theirs`, are not those of a checkpoint."""
     if theirs.timeline != ours.timeline:
         raise ValueError(
             f"evaluation: the data has {theirs.timeline.frames} frames at {theirs.timeline.fps:g} fps, the checkpoint "

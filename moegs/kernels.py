@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCPUCodegen
 
 FAST_MATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Rounding may differ from the text, but not NaN and infinity: what is broken is told by comparisons that fail."""
@@ -40,14 +42,12 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def serial(function: Callable[..., Any]) -> Any:
     """A kernel for one thread, compiled once and cached on disk."""
-    return numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy")(_stamped(function))
+    return _kernel(function)
 
 
 def parallel(function: Callable[..., Any]) -> Any:
     """A kernel whose `prange` loops run on all threads, compiled once and cached on disk."""
-    return numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST_MATH, error_model="numpy")(
-        _stamped(function)
-    )
+    return _kernel(function, parallel=True)
 
 
 def is_compiled(kernel: Any) -> bool:
@@ -58,6 +58,40 @@ def is_compiled(kernel: Any) -> bool:
     python = f"py{sys.version_info.major}{sys.version_info.minor}"
     index = f"*.{function.__qualname__}-{function.__code__.co_firstlineno}.{python}*.nbi"
     return any(Path(kernel.stats.cache_path).glob(index))
+
+
+def _kernel(function: Callable[..., Any], **options: Any) -> Any:
+    compiler = numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy", **options)
+    written = _stamped(function)
+    kernel: Any = compiler(written)
+    kernel._cache = _Reloading(written, compiler(written))
+    return kernel
+
+
+class _Reloading(FunctionCache):
+    """The cache of a kernel that is only ever run as it is loaded: the first process's pictures are the next one's.
+
+    Where numba has just compiled a parallel kernel, its loop is linked as it was compiled by itself; in the file that
+    numba keeps, it was optimised once more with what surrounds it, and rounds otherwise.
+    """
+
+    def __init__(self, written: Callable[..., Any], twin: Any) -> None:
+        super().__init__(written)
+        self._twin = twin
+        """The same kernel, which is compiled into the file and never called."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """From the file, which is made where there is none; None where it cannot be written."""
+        found = super().load_overload(sig, target_context)
+        if found is not None:
+            return found
+        self._twin.compile(sig)
+        own = target_context._internal_codegen
+        target_context._internal_codegen = JITCPUCodegen("moegs")  # in the old one, names mean what was just compiled
+        try:
+            return super().load_overload(sig, target_context)
+        finally:
+            target_context._internal_codegen = own
 
 
 def _hash_of_sources() -> str:

@@ -36,6 +36,35 @@ cap(alphas)
 print(fresh, round(float(alphas[0]), 3))
 """
 
+LOGITS = """
+import numpy as np
+from moegs.router.cpu import FIRST, OWN, RAY, SECOND, _logits, _Network
+
+def random(*shape):
+    return generator.normal(size=shape).astype(np.float32)
+
+generator = np.random.default_rng(0)
+pinhole = np.array([40, 40, 20, 15], np.float32)
+weights = random(FIRST, OWN), random(FIRST), random(FIRST, RAY), random(SECOND, FIRST), random(SECOND)
+logits = np.zeros((2, 30, 40), np.float32)
+_logits(random(2, 30, 40, 1 + OWN), _Network(pinhole, *weights), logits)
+print(logits.tobytes().hex())
+"""
+"""A parallel kernel that rounds otherwise where numba optimises it a second time, for the file it keeps."""
+
+
+@pytest.mark.slow
+def test_what_a_process_has_compiled_rounds_as_what_the_next_one_loads(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
+
+    def logits() -> str:
+        command = [sys.executable, "-c", LOGITS]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    compiled = logits()
+    assert list(tmp_path.rglob("*._logits_*.nbc"))
+    assert compiled == logits()
+
 
 @pytest.mark.slow
 def test_a_constant_changed_in_another_file_is_in_the_next_process_kernels(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import filmed
 import pytest
@@ -45,11 +46,7 @@ def command(folder: Path, out: str, *more: object) -> list[str]:
 
 
 def moegs(*arguments: str) -> str:
-    """What moegs tells on stderr, in a process of its own.
-
-    What a process compiled itself rounds otherwise than what it finds compiled: results that are to be equal to the bit
-    come from processes that found it.
-    """
+    """What moegs tells on stderr, in a process of its own."""
     ran = subprocess.run([sys.executable, "-m", "moegs", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ran.stderr
@@ -67,8 +64,6 @@ def test_a_killed_fine_tuning_goes_on_to_the_same_result_and_leaves_nothing(
     folder: Path, experts: tuple[str, ...]
 ) -> None:
     asked = ("--ratio", "0.5", *experts)
-    moegs(*command(folder, "compiled.pt", *asked))
-    (folder / "compiled.pt").unlink()
     moegs(*command(folder, "whole.pt", *asked))
     kill(*command(folder, "killed.pt", *asked))
     assert {path.name for path in folder.iterdir()} == {"data", "made.pt", "whole.pt", "killed.run"}
@@ -110,6 +105,18 @@ def test_what_was_killed_is_taken_up_by_the_same_command_alone(
 def files(folder: Path) -> list[Path]:
     """All that lies in `folder`."""
     return sorted(folder.rglob("*"))
+
+
+def test_the_mixture_is_read_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    read, load = [], checkpoint.load
+
+    def counted(path: Path, *arguments: Any) -> Checkpoint:
+        read.append(path.name)
+        return load(path, *arguments)
+
+    monkeypatch.setattr(checkpoint, "load", counted)
+    assert run(monkeypatch, *command(folder, "x.pt", "--ratio", 0.5)) == 0
+    assert read.count("made.pt") == 1
 
 
 def test_a_start_that_fails_leaves_no_folder_and_one_that_holds_other_things_is_left_alone(

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import stamps
 import torch
 from stamps import settings, training
 
 import moegs.training.phases
 from moegs import checkpoint
 from moegs.data import load_scene
+from moegs.data.scene import Scene
 from moegs.router.volume import VolumeConfig
 from moegs.training import Sitting, TrainingError, loop, train, train_here
 from moegs.training.distill import DistillTraining
@@ -50,6 +52,39 @@ def test_what_is_taken_as_finished_is_whole(tmp_path: Path, name: str):
     (tmp_path / "run" / name).write_bytes(b"")
     with pytest.raises(ValueError, match=f"{name}: empty file; give a checkpoint"):
         train(settings(training(steps=1)), tmp_path, tmp_path / "run", quiet, RESUME)
+
+
+def moved(number: int) -> Scene:
+    """The stamp-sized scene with its camera `number` a step to the side."""
+    scene = stamps.scene()
+    viewmat = scene.rig.cameras[number].viewmat.clone()
+    viewmat[0, 3] += 0.1
+    cameras = list(scene.rig.cameras)
+    cameras[number] = replace(cameras[number], viewmat=viewmat)
+    return replace(scene, rig=replace(scene.rig, cameras=tuple(cameras)))
+
+
+def test_experts_of_data_that_changed_since_are_refused_before_the_router_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    both, out = settings(training("polynomial"), training("keyframe")), tmp_path / "run"
+    train(both, tmp_path, out, quiet, Sitting(stop_after="experts"))
+    monkeypatch.setattr(moegs.training.phases, "load_scene", lambda *_, **__: moved(1))
+    heard: list[Event] = []
+    with pytest.raises(TrainingError, match=r"experts/polynomial.pt: [^\n]*the cameras of the data are not those"):
+        train(both, tmp_path, out, heard.append, RESUME)
+    assert not any(isinstance(event, Progress) for event in heard)
+
+
+def test_a_state_of_data_that_changed_since_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, out = settings(training(), save_every=4), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stamps.stop_after(6, patch)
+        with pytest.raises(stamps.KilledError):
+            train(one, tmp_path, out)
+    monkeypatch.setattr(moegs.training.phases, "load_scene", lambda *_, **__: moved(1))
+    with pytest.raises(TrainingError, match=r"states/polynomial.pt: [^\n]*the cameras of the data are not those"):
+        train(one, tmp_path, out, quiet, RESUME)
 
 
 def test_a_router_that_nothing_is_left_to_train_with_is_refused_before_any_training(tmp_path: Path):

@@ -154,6 +154,22 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
+def kill_itself(on_event: OnEvent) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_of_a_job_that_is_killed_the_signal_is_told():
+    with pytest.raises(TrainingError, match="was ended by SIGKILL, as the system does where memory is short; --resume"):
+        run_side_by_side([kill_itself], 1, 1, lambda event: None)
+
+
+@pytest.mark.parametrize("out", ["file", "file/run"])
+def test_a_run_in_what_is_a_file_is_refused(tmp_path: Path, out: str):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is a file, not a folder; choose another place"):
+        train(settings(training()), tmp_path, tmp_path / out)
+
+
 def test_a_job_that_fails_tells_why():
     with pytest.raises(TrainingError, match="^polynomial: the loss became nan at step 7"):
         run_side_by_side([fail], parallel=2, threads=1, on_event=lambda event: None)

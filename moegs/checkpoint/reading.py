@@ -10,17 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from moegs import config
-from moegs.cameras import Camera
-from moegs.checkpoint.checks import check_camera, check_plain, check_rows, check_tensors
+from moegs.checkpoint.checks import check_plain, check_rows, check_tensors
 from moegs.checkpoint.contents import FORMAT, VERSION, Checkpoint, CheckpointError, Importance
-from moegs.data.scene import Rig
+from moegs.checkpoint.rigs import unpack_rig
 from moegs.experts import AnyExpertConfig
 from moegs.experts.base import Expert
 from moegs.files import altered
 from moegs.mixture import Mixture
 from moegs.quantisation import unpacked
 from moegs.router import AnyRouterConfig, Router
-from moegs.timeline import Timeline
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -34,7 +32,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     try:
         if contents["version"] >= VERSION:
             contents |= {key: unpacked(contents[key]) for key in ("experts", "router", "importance")}
-        rig = _unpack_rig(contents["scene"], f"{path}: scene")
+        rig = unpack_rig(contents["scene"], f"{path}: scene")
         names = [str(entry["name"]) for entry in contents["experts"]]
         experts = [_unpack_expert(entry, f"{path}: expert '{entry['name']}'") for entry in contents["experts"]]
         router = None
@@ -148,24 +146,3 @@ def _unpack_importance(stored: Mapping[str, Any], mixture: Mixture, where: str) 
             check_tensors({"numbers": numbers}, {"numbers": torch.empty(counts[name])}, place)
         found[criterion] = dict(values)
     return found
-
-
-def _unpack_rig(scene: Mapping[str, Any], where: str) -> Rig:
-    cameras = scene["cameras"]
-    count = len(cameras["names"])
-    shapes = {"viewmats": (count, 4, 4), "Ks": (count, 3, 3), "up": (3,), "bounds": (2, 3), "background": (3,)}
-    stored = {name: value for name, value in {**scene, **cameras}.items() if isinstance(value, Tensor)}
-    check_tensors(stored, {name: torch.empty(shape) for name, shape in shapes.items()}, where)
-    for name, viewmat, K in zip(cameras["names"], cameras["viewmats"], cameras["Ks"], strict=True):
-        check_camera(viewmat, K, f"{where}: camera '{name}'")
-    views = zip(cameras["viewmats"], cameras["Ks"], cameras["sizes"], strict=True)
-    return Rig(
-        cameras=tuple(Camera(viewmat, K, int(width), int(height)) for viewmat, K, (width, height) in views),
-        names=tuple(str(name) for name in cameras["names"]),
-        train=tuple(int(i) for i in scene["splits"]["train"]),
-        test=tuple(int(i) for i in scene["splits"]["test"]),
-        timeline=config.build(Timeline, dict(scene["timeline"]), f"{where}.timeline"),
-        up=scene["up"],
-        bounds=scene["bounds"],
-        background=scene["background"],
-    )

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from moegs import config
 from moegs.checkpoint.contents import FORMAT, VERSION, Checkpoint
-from moegs.data.scene import Rig
+from moegs.checkpoint.rigs import pack_rig
 from moegs.experts.base import Expert
 from moegs.files import save_tensors
 from moegs.quantisation import Packing, Scheme, packed
@@ -28,7 +27,7 @@ def save(checkpoint: Checkpoint, path: Path, packing: Packing | None = None) -> 
         ],
         "router": mixture.router
         and {"config": config.dump(mixture.router.config), "tensors": _tensors(mixture.router, schemes.router)},
-        "scene": _pack_rig(mixture.rig),
+        "scene": pack_rig(mixture.rig),
         "scores": checkpoint.scores,
         "importance": {
             criterion: {name: _stored(values, digits) for name, values in found.items()}
@@ -55,19 +54,3 @@ def _tensors(module: nn.Module, schemes: Mapping[str, Scheme]) -> dict[str, Any]
 
 def _stored(tensor: Tensor, scheme: Scheme) -> Any:
     return packed(tensor.detach().cpu().contiguous(), scheme)
-
-
-def _pack_rig(rig: Rig) -> dict[str, Any]:
-    return {
-        "cameras": {
-            "viewmats": torch.stack([camera.viewmat for camera in rig.cameras]).cpu(),
-            "Ks": torch.stack([camera.K for camera in rig.cameras]).cpu(),
-            "sizes": [[camera.width, camera.height] for camera in rig.cameras],
-            "names": list(rig.names),
-        },
-        "splits": {"train": list(rig.train), "test": list(rig.test)},
-        "timeline": config.dump(rig.timeline),
-        "up": rig.up.cpu(),
-        "bounds": rig.bounds.cpu(),
-        "background": rig.background.cpu(),
-    }

@@ -11,12 +11,11 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from moegs import checkpoint, consoles, reports
 from moegs.cli.data_options import DataChoices
-from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
+from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
 from moegs.consoles import escape
 from moegs.pruning import Criterion, Scope
 from moegs.runs import RunFolder
 from moegs.system import Device
-from moegs.system import device as device_called
 
 if TYPE_CHECKING:
     from moegs.training.pruning import Pruning
@@ -104,7 +103,7 @@ def prune(
     want_suffix(out, ".pt")
     work = out.with_suffix(workplace.SUFFIX)
     refuse_loss((out, work, json), (path, RunFolder(path.parent).config), force)
-    whole = checkpoint.load(path)
+    whole = load(path, device)
     source = dataset.of(data.absolute(), whole.provenance)
     training, note = recipes.router(path, whole)
     refuse_unwritable(out, json)
@@ -113,7 +112,7 @@ def prune(
     )
     with show() as on_event, workplace.claimed(work, wanted, resume) as folder:
         course, tell = thinning.alone(folder, settings.finetune), with_note(on_event, note if settings.finetune else "")
-        thin = thinning.thinned(path, wanted, course, device_called(device), tell)
+        thin = thinning.thinned(whole, path.name, wanted, course, tell)
         checkpoint.save(thin, out)
     folder.remove()
     facts = thin.provenance["pruned"] | {"bytes": {"before": path.stat().st_size, "after": out.stat().st_size}}

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from moegs.files import check_parents
+
 TRIES, PAUSE = 20, 0.05
 """How often, and how many seconds apart, a lock is tried: someone who asks `held` has it for an instant."""
 
@@ -16,8 +18,10 @@ TRIES, PAUSE = 20, 0.05
 def hold(path: Path) -> Iterator[None]:
     """Holds the lock in the file `path` for the length of the block.
 
-    Raises ValueError in one line when another process holds it, or the file system has no locks.
+    Raises ValueError in one line when another process holds it, `path` would lie in a file, or the file system has no
+    locks.
     """
+    check_parents(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:  # not inherited by child processes
         for left in reversed(range(TRIES)):

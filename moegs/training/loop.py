@@ -13,6 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RAdam
 
+from moegs.checkpoint.rigs import pack_rig, unpack_rig
+from moegs.data.scene import Rig, Scene
+from moegs.evaluation import check_rig
 from moegs.experts.base import Rate
 from moegs.files import altered, save_tensors
 from moegs.mixture import Mixture
@@ -44,6 +47,8 @@ class Trainee(ABC):
     """What the loop trains: an expert alone, or a router over frozen experts."""
 
     name: str
+    scene: Scene
+    """What it learns from."""
     module: nn.Module
     """Whose parameters learn."""
     optimizer: Optimizer
@@ -202,6 +207,7 @@ def _put_down(trainee: Trainee, draws: Sampler, step: int, seconds: float, path:
         raise TrainingError(f"{trainee.name}: '{broken}' is not finite at step {step}; lower its rate")
     contents = {
         "step": step,
+        "rig": pack_rig(trainee.scene.rig),
         "seconds": seconds,
         "trainee": trainee.state_dict(),
         "optimizer": trainee.optimizer.state_dict(),
@@ -218,12 +224,14 @@ def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:
         if wrong := altered(path):
             raise ValueError(f"'{wrong}' is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if "rig" in state:  # an earlier version's has none
+            _check_data(trainee, unpack_rig(state["rig"], "rig"), path)
         trainee.load_state_dict(state["trainee"])
         trainee.optimizer.load_state_dict(state["optimizer"])
         draws.load_state_dict(state["draws"])
         torch.set_rng_state(state["random"])
         return int(state["step"]), float(state["seconds"])
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, TrainingError):
         raise
     except Exception as error:  # a file that is no state of ours makes all of them raise almost anything
         reason = " ".join(str(error).split())[:100]
@@ -231,6 +239,13 @@ def _take_up(trainee: Trainee, draws: Sampler, path: Path) -> tuple[int, float]:
             f"{path}: not a training state of moegs ({error.__class__.__name__}: {reason}); remove it to start "
             f"{trainee.name} anew"
         ) from None
+
+
+def _check_data(trainee: Trainee, learned: Rig, path: Path) -> None:
+    try:
+        check_rig(learned, trainee.scene.rig)
+    except ValueError as error:
+        raise TrainingError(f"{path}: {error}, or remove this file to start {trainee.name} anew") from None
 
 
 def _names(pattern: str, name: str) -> bool:

@@ -12,7 +12,7 @@ from moegs import __version__, checkpoint, config
 from moegs.checkpoint import Checkpoint
 from moegs.data import load_scene
 from moegs.data.scene import Scene
-from moegs.evaluation import evaluate
+from moegs.evaluation import check_data, evaluate
 from moegs.mixture import Mixture
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -21,7 +21,7 @@ from moegs.training import pruning
 from moegs.training.config import TrainConfig
 from moegs.training.events import Preparing, Saved, Scored, Told
 from moegs.training.experts import ExpertTrainee, ExpertTraining
-from moegs.training.loop import OnEvent, Plan, run
+from moegs.training.loop import OnEvent, Plan, TrainingError, run
 from moegs.training.pictures import KeptPictures
 from moegs.training.recipes import stored
 from moegs.training.routing import RouterTrainee, RouterTraining
@@ -122,6 +122,7 @@ class RouterJob(MixtureJob):
         learned = [camera for camera in scene.rig.train if camera not in held_out]
         names = [expert.name for expert in settings.experts]
         alone = [checkpoint.load(self.folder.expert(name), device).mixture for name in names]
+        self._check(alone, scene)
         pictures = KeptPictures(router.pictures)
         plans: list[Plan] = []
         mixtures: dict[float, Mixture] = {}
@@ -146,6 +147,15 @@ class RouterJob(MixtureJob):
         finish(self.name, mixtures[best], scene, self.path, origin, on_event)
         for plan in plans:
             plan.clear()
+
+    def _check(self, alone: Sequence[Mixture], scene: Scene) -> None:
+        """Raises TrainingError where `scene` is not what every expert learned: its data changed since."""
+        for expert, mixture in zip(self.settings.experts, alone, strict=True):
+            try:
+                check_data(mixture, scene)
+            except ValueError as error:
+                path = self.folder.expert(expert.name)
+                raise TrainingError(f"{path}: {error}, or remove this expert to train it anew") from None
 
     def _start(self, temperature: float, alone: Sequence[Mixture]) -> Mixture:
         """The experts that are each `alone` under a new router; all routers share them."""
@@ -181,11 +191,12 @@ class PruneJob(Job):
     def __call__(self, on_event: OnEvent) -> None:
         settings, device = self.settings.prune, device_called(self.device)
         assert settings is not None, "the config asks for no pruning"
-        whole = self.folder.mixture
-        wanted = Thinning(sha256=sha256(whole), data=self.settings.data, prune=settings, router=self.settings.router)
+        path = self.folder.mixture
+        whole = checkpoint.load(path, device)
+        wanted = Thinning(sha256=sha256(path), data=self.settings.data, prune=settings, router=self.settings.router)
         plan = self.plan(self.name, settings.finetune, self.settings.seed)
         course = Course(self.folder.state(pruning.CUT), plan)
-        checkpoint.save(thinned(whole, wanted, course, device, on_event), self.path)
+        checkpoint.save(thinned(whole, path.name, wanted, course, on_event), self.path)
         on_event(Saved(self.name, self.path))
         course.clear()
 

@@ -4,8 +4,6 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from moegs import checkpoint
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
@@ -58,15 +56,15 @@ def alone(folder: RunFolder, steps: int) -> Course:
     return Course(folder.state(pruning.CUT), plan)
 
 
-def thinned(path: Path, settings: Thinning, course: Course, device: torch.device, on_event: OnEvent) -> Checkpoint:
-    """The mixture in the file `path` without the Gaussians that go, fine-tuned and scored as `settings` ask for.
+def thinned(whole: Checkpoint, name: str, settings: Thinning, course: Course, on_event: OnEvent) -> Checkpoint:
+    """The mixture `whole`, of the file `name`, without the Gaussians that go, fine-tuned and scored as `settings` ask.
 
     On a CPU, one that is killed and started again on the same `course` gives the same result as one that was not.
     Raises ValueError as `pruning.check` does, before anything is weighed.
     """
     asked = settings.prune
     scene = load_scene(settings.data, with_points=False)
-    whole = checkpoint.load(path, device)
+    device = whole.mixture.device
     thin = checkpoint.load(course.start, device) if course.start.exists() else None
     if thin is None or thin.provenance.get(SOURCE) != settings.sha256:
         cut = pruning.cut(whole, scene, asked, on_event, settings.weigh_anew)
@@ -75,7 +73,7 @@ def thinned(path: Path, settings: Thinning, course: Course, device: torch.device
     if asked.finetune:
         thin = pruning.finetuned(thin, scene, asked, settings.router, course.plan, on_event)
     thin = pruning.scored(thin, whole, scene, on_event)
-    facts = {"from": path.name, "sha256": settings.sha256} | thin.provenance["pruned"]
+    facts = {"from": name, "sha256": settings.sha256} | thin.provenance["pruned"]
     rest = {key: value for key, value in thin.provenance.items() if key != SOURCE}
     return replace(thin, provenance={**rest, "pruned": facts})
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def _listen(connection: Connection, running: dict[Connection, BaseProcess], on_e
         process = running[connection]
         process.join()
         raise TrainingError(
-            f"a training process ended with exit code {process.exitcode}; --resume goes on from its last state"
+            f"a training process {_end(process.exitcode)}; --resume goes on from its last state"
         ) from None
     if isinstance(message, TrainingError):
         raise message
@@ -66,6 +67,18 @@ def _listen(connection: Connection, running: dict[Connection, BaseProcess], on_e
         return
     running.pop(connection).join()
     connection.close()
+
+
+def _end(code: int | None) -> str:
+    """How a process ended, from its exit code: that of what a signal ended is the signal's number below 0."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    told = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return (
+        f"was ended by {told}, as the system does where memory is short"
+        if told == "SIGKILL"
+        else f"was ended by {told}"
+    )
 
 
 def _work(job: Job, connection: Connection) -> None:
