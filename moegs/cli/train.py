@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from moegs.cli.repeated import Repeated, joined
 from moegs.lines import one_line
+from moegs.program import resumable
 from moegs.runs import RunFolder
 from moegs.training import Sitting
 
@@ -53,7 +54,7 @@ def train(
         raise ValueError(f"train: {len(configs)} configurations, but {len(runs)} names; give each its own")
     if ray is not None and len(ray) > 1:
         raise ValueError(f"--ray {' '.join(ray)}: give one address at most, and CONFIG before it")
-    with show() as on_event:
+    with resumable(), show() as on_event:
         if ray is None:
             train_here(runs, on_event, run)
         else:
