@@ -15,7 +15,7 @@ STOPPED = 130
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM: everything ends as it does on KeyboardInterrupt."""
+    """Ctrl-C or SIGTERM: everything ends as it does on KeyboardInterrupt. Its text, if any, is what to do next."""
 
 
 def run(name: str, command: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ def run(name: str, command: Callable[[], None]) -> None:
                 sys.stdout.flush()
         except BaseException as error:
             if stopped():  # an interrupted import may raise anything
-                _end(STOPPED, f"{name}: stopped")
+                _end(STOPPED, f"{name}: stopped" + (f"; {error}" if isinstance(error, Stopped) and str(error) else ""))
             if isinstance(error, BrokenPipeError):  # who read it has seen enough, as `head` has
                 _end(1)
             if isinstance(error, OSError):
@@ -61,6 +61,15 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """For what goes on with --resume: where the block is stopped, the program's last line says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("the same command with --resume goes on") from None
 
 
 def _end(code: int, line: str = "") -> None:

@@ -35,6 +35,16 @@ def test_render_writes_the_picture_that_draw_gives(
     assert np.array_equal(pixels, views.draw(made, Shot.from_json(text)).burnt())
 
 
+@pytest.mark.parametrize("again", [(), ("--mute",)])
+def test_experts_are_muted_by_one_option_or_one_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_file: Path, again: tuple[str, ...]
+) -> None:
+    out = tmp_path / "x.png"
+    assert run(monkeypatch, "render", made_file, "--mute", "poly", *again, "key", "--out", out) == 0
+    with Image.open(out) as picture:
+        assert Shot.from_json(picture.info[export.SHOT_KEY]).active == (False, False)
+
+
 def test_a_turntable_is_a_video_of_even_size(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path
 ) -> None:

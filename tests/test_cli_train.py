@@ -36,6 +36,21 @@ def test_train_scales_and_places_each_of_several_runs(
     assert run(monkeypatch, "train", *configs, *options, "--resume") == 0
 
 
+@pytest.mark.parametrize("again", [(), ("--set",)])
+def test_set_may_stand_once_or_before_each_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, again: tuple[str, ...]
+) -> None:
+    recordings.write_folders(tmp_path / "tiny")
+    (tmp_path / "one.yaml").write_text(
+        "data: {path: tiny}\nexperts: [{name: one, steps: 20, expert: {kind: polynomial, sh_degree: 0}}]"
+    )
+    changes = ("--set", "experts[0].steps=2", "snapshot_seconds=0", *again, "seed=5")
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", tmp_path / "one.yaml", *changes, "--out", out, "--device", "cpu") == 0
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert (written["experts"][0]["steps"], written["snapshot_seconds"], written["seed"]) == (2, 0, 5)
+
+
 def test_train_refuses_what_has_no_place(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

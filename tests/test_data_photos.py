@@ -91,10 +91,10 @@ def test_auto_goes_to_memory_only_where_the_disk_has_no_room(tiny: Path, monkeyp
         config = DataConfig(path=tiny, cache_dir=tiny / "cache", **settings)  # type: ignore[arg-type]
         return str(load_scene(config).photos)
 
-    assert place(10**9) == f"2.76e-05 GB in {tiny / 'cache'}"
-    assert place(10**3) == "2.76e-05 GB in memory"
-    assert place(10**9, disk_gb=1e-5) == "2.76e-05 GB in memory"
-    assert place(10**3, memory_gb=1e-5) == f"2.76e-05 GB in {tiny / 'cache'}"  # and told before anything is decoded
+    assert place(10**9) == f"0.0276 MB in {tiny / 'cache'}"
+    assert place(10**3) == "0.0276 MB in memory"
+    assert place(10**9, disk_gb=1e-5) == "0.0276 MB in memory"
+    assert place(10**3, memory_gb=1e-5) == f"0.0276 MB in {tiny / 'cache'}"  # and told before anything is decoded
 
 
 def test_a_full_disk_is_told_before_anything_is_decoded(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_everything_is_decoded_at_once_when_somebody_listens(tiny: Path) -> None
     heard: list[tuple[str, int, int]] = []
     load_scene(disk(tiny), on_prepared=lambda *event: heard.append(event))
     assert [event[1:] for event in heard] == [(1, 3), (2, 3), (3, 3)]
-    assert heard[0][0] == f"decoded frames, 2.76e-05 GB in {tiny.parent / 'cache'}"
+    assert heard[0][0] == f"decoded frames, 0.0276 MB in {tiny.parent / 'cache'}"
     assert len(list((tiny.parent / "cache").glob("*.npy"))) == 3
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -89,6 +89,46 @@ def test_without_points_the_ways_to_get_some_are_told(
     told = r"no points to start from.*data\.points_file, pip install 'moegs\[colmap\]'.*data\.random_points"
     with pytest.raises(ValueError, match=told):
         load_scene(DataConfig(path=tiny, points=source))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_colmap_model_of_poses_alone_has_no_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binary: bool
+) -> None:
+    """What COLMAP's model of known poses is: random points serve, or where they are asked for those of a file."""
+    model = recordings.write_colmap(tmp_path / "tiny") / "sparse" / "0"
+    (model / "points3D.txt").unlink()
+    (model / f"points3D.{'bin' if binary else 'txt'}").write_bytes(bytes(8) if binary else b"# no points\n")
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    scene = load_scene(DataConfig(path=tmp_path / "tiny"))
+    assert len(scene.points.means) == 20_000
+    assert "pycolmap is missing" in scene.warnings[0]
+    with pytest.raises(ValueError, match="no points to start from"):
+        load_scene(DataConfig(path=tmp_path / "tiny", points="file"))
+
+
+def test_a_file_that_is_asked_for_must_hold_points(tiny: Path) -> None:
+    empty = tiny / "empty.npz"
+    np.savez(empty, xyz=np.zeros((0, 3)), rgb=np.zeros((0, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"empty\.npz: holds no points; give another file, or leave data\.points_file"):
+        load_scene(DataConfig(path=tiny, points_file=empty))
+
+
+def test_it_is_told_where_training_starts(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(**choices: Any) -> str:
+        return load_scene(DataConfig(path=tiny, **choices)).summary.rpartition("; starts from ")[2]
+
+    assert told() == "20 points in 'points_0000.npz'"
+    assert told(random_points=1000) == "20 points in 'points_0000.npz' and 1,000 random ones"
+    assert told(points="none", random_points=30) == "30 random points"
+    recordings.write_points(tiny / "points_0002.npz", count=7)
+    assert told() == "27 points in 'points_0000.npz' and its like"
+    np.savez(tiny / "points_0000.npz", xyz=np.array([[0, 0, 2.0], [0, 0, 2.5], [0, 0, 99]]), rgb=np.zeros((3, 3)))
+    (tiny / "points_0002.npz").unlink()
+    assert told() == "2 of 3 points in 'points_0000.npz'"
+    found = triangulation.Points(torch.tensor([[0.0, 0, 2]]).expand(5, 3), torch.zeros(5, 3), torch.zeros(5))
+    monkeypatch.setattr(triangulation, "triangulate", lambda *_: found)
+    assert told(points="triangulation") == "5 points triangulated by COLMAP"
 
 
 def test_without_points_and_pycolmap_random_ones_serve_with_a_warning(

@@ -1,6 +1,7 @@
 """Training: what is learned, and when it stops; at the size of stamps."""
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from moegs import checkpoint, config
 from moegs.config import ConfigError
 from moegs.data.scene import Scene
 from moegs.mixture import sole
+from moegs.rasterize import cpu
 from moegs.router import AnyRouterConfig, PixelConfig, UniformConfig, VolumeConfig
 from moegs.training import TrainConfig, TrainingError, loop, train, validation
-from moegs.training.events import Event, Progress, Scored
+from moegs.training.events import Compiling, Event, Progress, Scored
 from moegs.training.experts import ExpertTrainee
 from moegs.training.loop import make_optimizer, run
 from moegs.training.routing import RouterTraining
@@ -41,6 +43,21 @@ def test_the_loss_falls(kind: str, scene: Scene, tmp_path: Path, monkeypatch: py
     epoch = 3 * FRAMES  # every picture once: the same pictures are compared
     assert len(losses) == 27
     assert sum(losses[-epoch:]) < 0.9 * sum(losses[:epoch])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_kernels_are_compiled_before_the_first_step_and_it_is_told(
+    compiled: bool, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    heard: list[Event] = []
+    monkeypatch.setattr(cpu, "is_compiled", lambda: compiled)
+    monkeypatch.setattr(cpu, "warm_up", lambda: time.sleep(0.5))
+    trainee = ExpertTrainee(training("polynomial"), scene, CPU)
+    began = time.monotonic()
+    seconds = run(trainee, Shuffled(scene.pairs(scene.rig.train)), plan(tmp_path, steps=2), heard.append)
+    assert [event for event in heard if isinstance(event, Compiling)] == [Compiling("polynomial")] * (not compiled)
+    assert isinstance(heard[0], Progress if compiled else Compiling)
+    assert compiled or time.monotonic() - began - seconds >= 0.5  # its time is none of the training's
 
 
 def test_the_router_learns_and_the_experts_stay(tmp_path: Path):

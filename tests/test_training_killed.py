@@ -203,7 +203,7 @@ def test_a_run_that_is_terminated_takes_its_workers_along_and_goes_on(tmp_path: 
         assert len(workers) >= 2
         process.terminate()
         _, last = process.communicate(timeout=60)
-        assert last.splitlines()[-1] == "moegs: stopped"
+        assert last.splitlines()[-1] == "moegs: stopped; the same command with --resume goes on"
         assert process.returncode == 130
         deadline = time.monotonic() + 60
         while any(Path(f"/proc/{worker}").exists() for worker in workers):

@@ -19,6 +19,7 @@ from moegs.files import altered
 from moegs.mixture import Mixture
 from moegs.quantisation import unpacked
 from moegs.router import AnyRouterConfig, Router
+from moegs.runs import RunFolder
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -61,6 +62,8 @@ def _read(path: Path) -> dict[str, Any]:
         if not path.is_file():
             there = "is no ordinary file" if path.exists() else "does not exist"
             what = "is a folder" if path.is_dir() else there
+            if (mixture := RunFolder(path).mixture).is_file():
+                raise CheckpointError(f"{path}: {what}; give the run's mixture, {mixture}")
             raise CheckpointError(f"{path}: {what}; give a checkpoint file written by moegs")
         if not path.stat().st_size:
             raise CheckpointError(f"{path}: empty file; give a checkpoint file written by moegs")

@@ -17,6 +17,7 @@ from moegs.acceleration import Acceleration
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import progress, tell_compiling
+from moegs.cli.repeated import Repeated, joined
 from moegs.cli.shot_options import ShotOptions, check_gating
 from moegs.mixture import Mixture
 from moegs.shots import Shot
@@ -42,7 +43,7 @@ class BenchOptions:
     """How often everything is timed, in turn."""
     warm_up: int = 5
     """Rounds before those that count."""
-    against: tuple[Path, ...] = ()
+    against: Repeated[Path] = ()
     """Other checkpoints of the same scene, pruned or distilled ones for example, timed in the same rounds."""
     verify_gating: FlagCreatePairsOff[bool] = False
     """Also tell what tile gating drops wrongly, and how far off its picture is."""
@@ -72,7 +73,8 @@ def bench(
     """
     from moegs.benchmark import Rounds, View, measure, tables
 
-    refuse_loss((json, markdown), (path, *timing.against), force)
+    against = joined(timing.against)
+    refuse_loss((json, markdown), (path, *against), force)
     if str(json) == "-" and str(markdown) == "-":
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")
     loaded = load(path, device)
@@ -82,7 +84,7 @@ def bench(
     )
     if timing.verify_gating:
         check_gating(True, timing.skip_below, mixture)
-    others = _others(timing.against, mixture, path)
+    others = _others(against, mixture, path)
     photo = None if data is None else _photo(loaded, shot, timing.camera, data, dataset)
     rounds = Rounds(timing.rounds, timing.warm_up)
     refuse_unwritable(json, markdown)

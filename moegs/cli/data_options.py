@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moegs.cli.repeated import Repeated, joined
+
 if TYPE_CHECKING:
     from moegs.data import DataConfig
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 class DataChoices:
     """How the data set was read that the checkpoint was trained on."""
 
-    set: tuple[str, ...] = ()
+    set: Repeated[str] = ()
     """Choices of data in place of those that the checkpoint was trained with, which it knows: --set downscale=2."""
     cache_dir: Path | None = None
     """Where decoded frames stay, in place of the user's cache folder."""
@@ -33,6 +35,6 @@ class DataChoices:
         known, own = provenance.get("choices"), (*KEEPING, *PLACES)  # a checkpoint says nothing of this machine
         values = {key: value for key, value in known.items() if key not in own} if isinstance(known, dict) else {}
         values["path"] = str(data)
-        config.override(values, self.set)
+        config.override(values, joined(self.set))
         settings = config.build(DataConfig, values, "data")
         return settings if self.cache_dir is None else replace(settings, cache_dir=self.cache_dir.absolute())

@@ -10,6 +10,7 @@ from moegs import checkpoint, evaluation, files, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
 from moegs.cli.progress import progress
+from moegs.program import resumable
 from moegs.runs import RunFolder
 from moegs.system import Device
 from moegs.system import device as device_called
@@ -79,7 +80,7 @@ def distill(
     teacher = checkpoint.load(path, device_called(device))
     settings, note = _settings(path, teacher, expert, student, dataset.of(data.absolute(), teacher.provenance))
     refuse_unwritable(out, twin, json)
-    with show() as on_event:
+    with resumable(), show() as on_event:
         tell = with_note(lambda event: None if isinstance(event, Saved) else on_event(event), note)  # it moves yet
         made = students.distil(settings, path.absolute(), work, device, resume, tell)
     for source, place in zip(made, (out, twin), strict=False):

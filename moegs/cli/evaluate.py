@@ -11,6 +11,7 @@ from moegs import consoles, evaluation, reports, rivals, verification
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
 from moegs.cli.progress import decode, progress, tell_compiling
+from moegs.cli.repeated import Repeated, joined
 from moegs.cli.shot_options import SkipBelow, VerifyGating, check_gating
 from moegs.lpips import Range as LpipsRange
 from moegs.mixture import Mixture
@@ -31,7 +32,7 @@ class EvalOptions:
     """Score each this many frames."""
     lpips: LpipsRange = "unit"
     """The range in which AlexNet gets the colours: [0, 1] as MoE-GS evaluates (unit), or [-1, 1] (signed)."""
-    routers: tuple[Path, ...] = ()
+    routers: Repeated[Path] = ()
     """Checkpoints, or folders of runs, with other routers over the same experts: scored side by side."""
     per_expert: bool = False
     """Also print where each expert is the best, what gate it gets, and what the router loses there."""
@@ -61,11 +62,12 @@ def evaluate(
     """
     from moegs.data import load_scene
 
-    refuse_loss((json,), (path, *(file for each in scoring.routers for file in rivals.files(each))), force)
+    routers = joined(scoring.routers)
+    refuse_loss((json,), (path, *(file for each in routers for file in rivals.files(each))), force)
     protocol = evaluation.Protocol(scoring.split, scoring.every, scoring.lpips, scoring.skip_below)
     loaded = load(path, device)
     mixture, settings = loaded.mixture, dataset.of(data, loaded.provenance)
-    others = rivals.load(scoring.routers, mixture)
+    others = rivals.load(routers, mixture)
     scene = load_scene(settings, with_points=False)
     evaluation.check_data(mixture, scene)
     check_gating(scoring.verify_gating, scoring.skip_below, mixture)

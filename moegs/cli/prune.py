@@ -13,6 +13,7 @@ from moegs import checkpoint, consoles, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
 from moegs.consoles import escape
+from moegs.program import resumable
 from moegs.pruning import Criterion, Scope
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -110,7 +111,7 @@ def prune(
     wanted = Thinning(
         sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=pruning.weigh_anew
     )
-    with show() as on_event, workplace.claimed(work, wanted, resume) as folder:
+    with resumable(), show() as on_event, workplace.claimed(work, wanted, resume) as folder:
         course, tell = thinning.alone(folder, settings.finetune), with_note(on_event, note if settings.finetune else "")
         thin = thinning.thinned(whole, path.name, wanted, course, tell)
         checkpoint.save(thin, out)

@@ -7,6 +7,7 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, arg
 
 from moegs import tours, views
+from moegs.cli.repeated import Repeated, joined
 from moegs.lines import threshold
 from moegs.mixture import Mixture
 from moegs.router import MuteRule
@@ -60,9 +61,9 @@ class ShotOptions:
     view: Annotated[str, arg(help=views.describe())] = "rgb"
     size: str | None = None
     """Of the picture, as 1280x720; the camera's own when left out (side by side, of each of the two)."""
-    mute: tuple[str, ...] = ()
+    mute: Repeated[str] = ()
     """Names of experts to leave out."""
-    solo: tuple[str, ...] = ()
+    solo: Repeated[str] = ()
     """Names of the only experts to keep."""
     mute_rule: MuteRule = "renormalize"
     """A muted expert's share is spread over the others, lost (keep), or given to the next best (reroute)."""
@@ -94,12 +95,13 @@ class ShotOptions:
         )
 
     def _active(self, names: tuple[str, ...]) -> tuple[bool, ...] | None:
-        for name in (*self.mute, *self.solo):
+        mute, solo = joined(self.mute), joined(self.solo)
+        for name in (*mute, *solo):
             if name not in names:
                 raise ValueError(f"expert '{name}': this checkpoint has {', '.join(names)}")
-        if not self.mute and not self.solo:
+        if not mute and not solo:
             return None
-        return tuple(name not in self.mute and (not self.solo or name in self.solo) for name in names)
+        return tuple(name not in mute and (not solo or name in solo) for name in names)
 
 
 @dataclass(frozen=True)

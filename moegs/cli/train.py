@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from moegs.cli.repeated import Repeated, joined
 from moegs.lines import one_line
+from moegs.program import resumable
 from moegs.runs import RunFolder
 from moegs.training import Sitting
 
@@ -18,7 +20,7 @@ def train(
     configs: Positional[Annotated[tuple[Path, ...], arg(metavar="CONFIG...")]],
     /,
     out: Path,
-    set: tuple[str, ...] = (),
+    set: Repeated[str] = (),
     budget: float = 1.0,
     ray: Annotated[tuple[str, ...] | None, arg(metavar="[ADDRESS]")] = None,
     run: OmitArgPrefixes[Sitting] = Sitting(),
@@ -43,7 +45,7 @@ def train(
 
     places = [out] if len(configs) == 1 else [out / path.stem for path in configs]
     runs = {
-        place: scaled(files.load(TrainConfig, path, set), budget).resolved(path.parent, cache_dir)
+        place: scaled(files.load(TrainConfig, path, joined(set)), budget).resolved(path.parent, cache_dir)
         for place, path in zip(places, configs, strict=True)
     }
     if not runs:
@@ -52,7 +54,7 @@ def train(
         raise ValueError(f"train: {len(configs)} configurations, but {len(runs)} names; give each its own")
     if ray is not None and len(ray) > 1:
         raise ValueError(f"--ray {' '.join(ray)}: give one address at most, and CONFIG before it")
-    with show() as on_event:
+    with resumable(), show() as on_event:
         if ray is None:
             train_here(runs, on_event, run)
         else:

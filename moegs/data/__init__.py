@@ -83,7 +83,10 @@ def _load(config: DataConfig, with_points: bool, on_prepared: OnPrepared | None)
         return scene
     depths = [(config.near or take.near, config.far or take.far) for take in takes]
     start = points.start(scene, depths, recording, config, on_prepared or (lambda what, done, of: None))
-    return replace(scene, rig=replace(rig, bounds=start.bounds), points=start.points, warnings=start.warnings)
+    rig = replace(rig, bounds=start.bounds)
+    return replace(
+        scene, rig=rig, points=start.points, warnings=start.warnings, summary=f"{summary}; starts from {start.told}"
+    )
 
 
 def _format(config: DataConfig) -> tuple[str, str]:

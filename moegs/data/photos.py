@@ -9,7 +9,7 @@ from torch import Tensor
 from moegs.data.config import DataConfig
 from moegs.data.recording import Take
 from moegs.data.scene import OnPrepared
-from moegs.data.stores import GB, Disk, Memory, Roll, Store, folder_of
+from moegs.data.stores import GB, Disk, Memory, Roll, Store, amount, folder_of
 from moegs.data.timing import listed
 
 Place = tuple[Roll, int]
@@ -44,7 +44,7 @@ class CachedPhotos:
 
     def __str__(self) -> str:
         """Where the frames stay and how many bytes they take when all are decoded."""
-        return f"{sum(roll.bytes for roll in self.rolls(range(len(self._places)))) / GB:.3g} GB in {self._store}"
+        return f"{amount(sum(roll.bytes for roll in self.rolls(range(len(self._places)))))} in {self._store}"
 
 
 def cached(

@@ -19,6 +19,7 @@ from moegs.data.scene import OnPrepared, Rig, Scene
 from moegs.gaussians import Points
 
 NONE = Points(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0))
+TRIANGULATED = "triangulated by COLMAP"
 UNASKED = 20_000
 """Random points where nothing else is found and none are asked for."""
 
@@ -30,6 +31,8 @@ class Start:
     points: Points
     bounds: Float[Tensor, "2 3"]
     """The box around what they show, world units."""
+    told: str
+    """How many points, and whence."""
     warnings: tuple[str, ...] = ()
     """Why they are worse than they could be."""
 
@@ -39,7 +42,8 @@ def start(scene: Scene, depths: Depths, recording: Recording, config: DataConfig
 
     Raises ValueError when there are no points, or none that the cameras see.
     """
-    found, warnings = _found(scene, recording.points, config, on_prepared)
+    found, source, warnings = _found(scene, recording.points, config, on_prepared)
+    told = ""
     if found is not None:
         points = clip(found, scene.rig, depths)
         if len(points.means) < 2:
@@ -47,10 +51,13 @@ def start(scene: Scene, depths: Depths, recording: Recording, config: DataConfig
                 f"{config.path}: only {len(points.means)} of {len(found.means)} points lie where a training camera "
                 "sees them between its near and far; give points and poses of one scene"
             )
+        cut = f"{len(points.means):,} of " if len(points.means) < len(found.means) else ""
+        told = f"{cut}{len(found.means):,} points {source}"
         found = points
     count = config.random_points or (UNASKED if found is None else 0)
     if found is not None and not count:
-        return Start(found, bounds(found), warnings)
+        return Start(found, bounds(found), told, warnings)
+    told = f"{told} and {count:,} random ones" if told else f"{count:,} random points"
     box = torch.tensor(config.bounds or recording.box) if config.bounds or recording.box else None
     if box is None and any(math.isinf(depths[number][1]) for number in scene.rig.train):
         box = bounds(found) if found is not None else scattering.guessed_box(scene.rig)
@@ -59,24 +66,29 @@ def start(scene: Scene, depths: Depths, recording: Recording, config: DataConfig
     else:
         scattered = scattering.in_box(count, scene, box, found, config.seed)
     if found is None:
-        return Start(scattered, bounds(scattered) if box is None else box, warnings)
-    return Start(join(found, scattered), bounds(found), warnings)
+        return Start(scattered, bounds(scattered) if box is None else box, told, warnings)
+    return Start(join(found, scattered), bounds(found), told, warnings)
 
 
 def _found(
     scene: Scene, files: Sequence[Path], config: DataConfig, on_prepared: OnPrepared
-) -> tuple[Points | None, tuple[str, ...]]:
+) -> tuple[Points | None, str, tuple[str, ...]]:
+    """The points, whence they are, and warnings. A data set's own file that holds none counts as not there: a COLMAP
+    model of known poses alone has one."""
     if config.points == "none":
-        return None, ()
+        return None, "", ()
     if config.points_file is not None:
         files = (config.points_file,)
-    if files and config.points != "triangulation":
+    asked = files and config.points != "triangulation"
+    if asked and len((read := point_files.read_all(files, config.start, scene.rig.timeline)).means):
         if config.points_at == "every":
             raise ValueError(
                 f"{config.path}: data.points_at is every, but '{files[0].name}' has points; set data.points to "
                 "triangulation to find them anew"
             )
-        return point_files.read_all(files, config.start, scene.rig.timeline), ()
+        return read, f"in '{files[0].name}'{' and its like' * (len(files) > 1)}", ()
+    if config.points_file is not None:
+        raise ValueError(f"{config.points_file}: holds no points; give another file, or leave data.points_file out")
     if config.points == "file" or (config.points == "triangulation" and not find_spec("pycolmap")):
         raise ValueError(
             f"{config.path}: no points to start from, such as 'points_0000.npz' or 'points3D.ply'; set "
@@ -84,15 +96,19 @@ def _found(
             "data.random_points to some thousands"
         )
     if config.points == "triangulation":
-        return triangulation.triangulate(scene, config, on_prepared), ()
+        return triangulation.triangulate(scene, config, on_prepared), TRIANGULATED, ()
     reason = f"pycolmap is missing ({triangulation.INSTALL})"
     if find_spec("pycolmap"):
         try:
-            return triangulation.triangulate(scene, config, on_prepared), ()
+            return triangulation.triangulate(scene, config, on_prepared), TRIANGULATED, ()
         except triangulation.NothingFoundError as error:
             reason = str(error)
     count = config.random_points or UNASKED
-    return None, (f"{config.path}: starts from {count:,} random points, which train worse than found ones: {reason}",)
+    return (
+        None,
+        "",
+        (f"{config.path}: starts from {count:,} random points, which train worse than found ones: {reason}",),
+    )
 
 
 def clip(points: Points, rig: Rig, depths: Depths) -> Points:

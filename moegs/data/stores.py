@@ -21,12 +21,18 @@ from moegs.data.footage import Footage
 from moegs.files import replacing
 
 GB = 10**9
+MB = 10**6
 MOST_AT_ONCE = 8
 """Rolls decoded at a time: each takes an ffmpeg with its threads, one of ours, and a few frames of memory."""
 LOCK_SECONDS = 0.2
 """Between two looks at whether what a lock is waited for is still wanted."""
 FORMAT = "2"
 """To be raised when frames come out differently than before, so that old cache files are not used."""
+
+
+def amount(count: int) -> str:
+    """So many bytes for people: in GB, or in MB where they are less than one."""
+    return f"{count / GB:.3g} GB" if count >= GB else f"{count / MB:.3g} MB"
 
 
 class Roll:

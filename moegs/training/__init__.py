@@ -36,7 +36,7 @@ def train(
                 if job not in left:
                     tell(Skipped(job.name, job.path))
             if left:
-                tell(Begun(stage, len(left)))
+                tell(Begun(stage, sum(job.trains for job in left)))
             if left and len(jobs) > 1 and settings.parallel > 1:  # the last one too: with as many threads as it began
                 run_side_by_side(left, settings.parallel, settings.threads, tell)
             else:

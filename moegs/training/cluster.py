@@ -64,7 +64,7 @@ class Place:
     name: str
     stage: StageName | None = None
     jobs: int = 0
-    """Of its stage."""
+    """Of its stage: those left in which something learns."""
 
 
 def _work(lines: Sequence[_Line]) -> dict[str, str]:
@@ -107,7 +107,7 @@ def _submit(number: int, line: _Line, queue: Any) -> Iterator[tuple[Any, Place]]
         for job in run.jobs(stage):
             if job not in jobs:
                 line.tell(Skipped(job.name, job.path))
-        places = [Place(number, job.name, stage, len(jobs)) for job in jobs]
+        places = [Place(number, job.name, stage, sum(each.trains for each in jobs)) for job in jobs]
         gpus = run.settings.gpu_share * (run.device != "cpu")
         begun = [
             _task(do, run, job.name, gpus).remote(job, place, queue, *before)

@@ -13,7 +13,7 @@ class Begun:
 
     name: StageName
     jobs: int
-    """How many experts or routers it has left to train."""
+    """How many of its jobs are left in which something learns: none in the stage `router` of one expert alone."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Compiling:
+    """A phase compiles its kernels before its first step, which takes long the first time on a machine."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Resumed:
     """A phase goes on from where an earlier sitting left it."""
 
@@ -117,7 +124,9 @@ class Failed:
     """In one line."""
 
 
-Event = Begun | Preparing | Working | Told | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
+Event = (
+    Begun | Preparing | Working | Told | Compiling | Progress | Snapshot | Resumed | Skipped | Scored | Saved | Failed
+)
 
 
 def named(on_event: Callable[[Event], None], prefix: str) -> Callable[[Event], None]:

@@ -20,7 +20,7 @@ from moegs.experts.base import Rate
 from moegs.files import altered, save_tensors
 from moegs.mixture import Mixture
 from moegs.system import memory_told
-from moegs.training.events import Event, Progress, Resumed
+from moegs.training.events import Compiling, Event, Progress, Resumed
 from moegs.training.sampling import Sampler
 from moegs.training.snapshots import Snapshots
 
@@ -133,6 +133,7 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
     """
     cure = "lower density.limit or the batch, raise data.downscale"
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), memory_told(trainee.name, cure):
+        _compile(trainee, on_event)
         torch.manual_seed(plan.seed)
         step, before = _take_up(trainee, draws, plan.state_file)
         if step:
@@ -147,6 +148,17 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
             if step % plan.save_every == 0 or step == plan.steps:
                 _put_down(trainee, draws, step, meter.seconds, plan.state_file)
         return meter.seconds
+
+
+def _compile(trainee: Trainee, on_event: OnEvent) -> None:
+    """Says so and compiles the CPU's kernels where they are not: their minute is none of the training's time."""
+    if any(tensor.device.type != "cpu" for tensor in trainee.module.parameters()):
+        return
+    from moegs.rasterize import cpu
+
+    if not cpu.is_compiled():
+        on_event(Compiling(trainee.name))
+        cpu.warm_up()
 
 
 def one_step(trainee: Trainee, step: int, pictures: Sequence[tuple[int, int]]) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -47,6 +47,8 @@ class Job(ABC):
     folder: RunFolder
     device: Device
     """Of the machine that does it."""
+    trains: ClassVar[bool] = True
+    """Whether anything learns in it."""
 
     @property
     @abstractmethod
@@ -170,6 +172,8 @@ class RouterJob(MixtureJob):
 @dataclass(frozen=True)
 class SoleJob(MixtureJob):
     """One expert alone is the mixture, and needs no router."""
+
+    trains = False
 
     def __call__(self, on_event: OnEvent) -> None:
         checkpoint.save(checkpoint.load(self.folder.expert(self.settings.experts[0].name)), self.path)

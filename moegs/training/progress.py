@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from moegs import consoles
 from moegs.training.events import (
     Begun,
+    Compiling,
     Event,
     Failed,
     Preparing,
@@ -85,7 +86,7 @@ class Reporter:
         elif isinstance(event, Working):
             what = f"{_called(event.name)}: {event.what}"
             self._preparing(what, event.done, event.of, what, event.name)
-        elif not isinstance(event, Snapshot):
+        elif not isinstance(event, Snapshot) and event != Begun("router", 0):
             consoles.say(self.console, _line(event))
 
     def _preparing(self, task: str, done: int, of: int, words: str, clock: str) -> None:
@@ -145,12 +146,14 @@ def _called(phase: str) -> str:
     return re.sub(r"(^|/)router-([0-9.e+-]+)$", r"\1router at temperature \2", phase)
 
 
-def _line(event: Begun | Told | Resumed | Skipped | Scored | Saved | Failed) -> str:
+def _line(event: Begun | Told | Compiling | Resumed | Skipped | Scored | Saved | Failed) -> str:
     if isinstance(event, Begun):
         return BEGUN[event.name].format(event.jobs)
     if isinstance(event, Told):
         return f"{'warning' if event.warning else 'data'}: {event.text}"
     name = _called(event.name)
+    if isinstance(event, Compiling):
+        return f"{name}: compiling kernels, once on this machine: about a minute"
     if isinstance(event, Resumed):
         return f"{name}: goes on from step {event.step}"
     if isinstance(event, Skipped):

@@ -11,7 +11,7 @@ from moegs.runs import RunFolder, StageName, lock, status
 from moegs.runs.status import Phase, Point, State, Status
 from moegs.system import Device
 from moegs.training.config import TrainConfig, claim
-from moegs.training.events import Begun, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
+from moegs.training.events import Begun, Compiling, Event, Failed, Preparing, Progress, Saved, Scored, Told, Working
 from moegs.training.loop import OnEvent, TrainingError
 from moegs.training.stages import Run
 
@@ -124,7 +124,7 @@ class _Recorder:
 
 
 def _after(before: Status, event: Event) -> Status:
-    if isinstance(event, Preparing | Working | Told):
+    if isinstance(event, Preparing | Working | Told | Compiling):
         return before
     if isinstance(event, Failed):
         return replace(before, state="failed", message=event.reason)

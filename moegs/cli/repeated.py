@@ -1,0 +1,16 @@
+"""Options that take several values, and may stand several times: --set a=1 b=2 and --set a=1 --set b=2 are one."""
+
+from itertools import chain
+from typing import Annotated, TypeVar
+
+from tyro.conf import UseAppendAction
+
+T = TypeVar("T")
+
+Repeated = Annotated[tuple[tuple[T, ...], ...], UseAppendAction]
+"""The values of each time that the option stands."""
+
+
+def joined(values: tuple[tuple[T, ...], ...]) -> tuple[T, ...]:
+    """All of them, in their order."""
+    return tuple(chain.from_iterable(values))
