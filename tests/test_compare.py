@@ -159,7 +159,7 @@ def test_both_are_named_with_what_they_cost(variants: Variants, shot: Shot, monk
     megabytes = sum(p.numel() * 4 for p in kept.parameters()) / 1e6
     assert (first.title, second.title) == ("A  made", "B  made, 40% kept")
     assert first.notes[0].startswith("120 Gaussians, ")
-    assert second.notes == (f"48 Gaussians, {megabytes:.1f} MB", "62 ms, 16 fps")
+    assert second.notes == (f"48 Gaussians, {megabytes:.1f} MB", "62 ms", "16 fps")
 
 
 def test_a_pace_is_the_median_at_one_size() -> None:

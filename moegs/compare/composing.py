@@ -67,8 +67,9 @@ def _differing(a: Drawing, b: Drawing, plates: list[Legend], shot: Shot) -> Draw
     if not comparison.signed:
         ticks = ("0", f"{reach / 2:.3g}", f"{reach:.3g}")
     decibels, largest = _psnr(one, other), float(np.abs(one - other).max())
-    told = "equal" if largest == 0 else f"PSNR {decibels:.2f} dB, largest difference {largest:.3g}"
-    legend = Legend(f"{title}, gain {comparison.gain}", SIGNED if comparison.signed else ERROR, ticks, notes=(told,))
+    told = ("equal",) if largest == 0 else (f"PSNR {decibels:.2f} dB", f"largest difference {largest:.3g}")
+    colormap = SIGNED if comparison.signed else ERROR
+    legend = Legend(f"{title}, gain {comparison.gain}", colormap, ticks, notes=told, within=1.0)
     return Drawing(pixels, legend, a.mixture, a.render, _corners(plates, "top-right"), (a, b))
 
 
