@@ -94,6 +94,20 @@ def test_the_divider_moves_over_pictures_that_are_there(tab: BrowserTab, monkeyp
     assert tab.html("error") == ""
 
 
+def test_the_divider_has_its_grip_once_there_is_a_picture(
+    port: int, variants: Variants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = viewing.Held(variants.mixture)
+    monkeypatch.setattr(variants.mixture, "render", held)
+    with BrowserTab(port, 60, 44) as tab:
+        assert held.begun.wait(20)
+        tab.widget("Divider")
+        assert tab.html("divider") == ""
+        held.go.set()
+        tab.next_picture()
+        assert 'data-at="0.5"' in tab.html("divider")
+
+
 def test_side_by_side_each_has_half_the_canvas_and_a_pixel_is_read_in_both(
     tab: BrowserTab, variants: Variants, student: str
 ) -> None:

@@ -127,7 +127,9 @@ class ComparePanel:
         self, gui: viser.GuiApi, variants: Variants, state: ViewState, add: Add, swap: Callable[[Any], Any]
     ) -> None:
         """`swap` is called when the sides are to change places."""
-        self._variants = variants
+        self._variants, self._state = variants, state
+        self._seen = False
+        """Whether there is a picture, and a divider in it."""
         with gui.add_folder("Compare", expand_by_default=bool(state.comparison.other)):
             for row in COMPARE:
                 add(row, state)
@@ -146,11 +148,11 @@ class ComparePanel:
 
     def sync(self, variants: Variants, state: ViewState) -> None:
         """Brings what is no row of the table to `state`."""
-        self._variants = variants
+        self._variants, self._state = variants, state
         compared = state.compared
         self._swap.visible = self._budget.visible = compared is not None
         wiped = compared if compared is not None and compared.mode == "wipe" and not state.turned else None
-        self._divider.visible = wiped is not None
+        self._divider.visible = self._seen and wiped is not None
         self._turned.visible = OTHER_SIDE.shown(state)
         if wiped is not None:
             _set(self._divider, markup.divider(wiped))
@@ -158,6 +160,9 @@ class ComparePanel:
     def show(self, shot: Shot) -> None:
         """What the picture of `shot`, which has just been drawn, took."""
         _set(self._kept, markup.pruning(self._variants, shot.kept))
+        if not self._seen:
+            self._seen = True
+            self.sync(self._variants, self._state)
         if shot.comparison is not None:
             a, b = self._variants.sides(shot)
             first, second = compare.ordered(a, b, shot.comparison)
