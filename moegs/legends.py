@@ -32,7 +32,7 @@ LOW = 10
 SHRUNK = 2 / 3
 """Of the usual letter: so small a caption's letters become before a note is left out."""
 CUT = "\N{HORIZONTAL ELLIPSIS}"
-"""At the end of a title of which a caption has room for a part."""
+"""In the middle of a title for which a caption has no room: what tells two files apart is often at the end."""
 SEGMENT = 4
 """How many times the height of a caption's letters the bar is long between two ticks."""
 SMALLEST_WITH_STRIP = 120
@@ -201,30 +201,35 @@ def _caption(legend: Legend, size: int, width: int, height: int) -> UInt8[np.nda
 
 
 def _arranged(legend: Legend, size: int, width: int, height: int) -> tuple[int, list[Row]]:
-    """The letter and the lines of a caption: all that it has where that fits, else without its last notes; the title
-    alone, as much of it as fits in the smallest letters, where nothing else does."""
+    """The letter and the lines of a caption: all that it has where that fits, else without its last notes; where the
+    picture is too small for any of it, its title alone in the smallest letters."""
     ends = np.linspace(0, 1, len(legend.ticks)).tolist() if legend.colormap else []
     bar: Row = tuple(
         part for at, tick in enumerate(legend.ticks) for part in ((ends[at - 1], ends[at]), tick)[not at :]
     )
     least = max(SMALLEST_LETTER, round(SHRUNK * size))
+    title = _cut(legend.title, least, width)
     for count in range(len(legend.notes), -1, -1):
         rest = [each for each in (bar, *((note,) for note in legend.notes[:count])) if each]
         for letter in range(size, least - 1, -1):
-            for rows in _divided((legend.title,), rest):
-                high = len(rows) * _line(letter) + 2 <= height
-                if high and all(_length(row, letter) + 2 * (letter // 2) <= width for row in rows):
+            for rows in _divided((title,), rest):
+                high = len(rows) * _line(letter) + 2
+                if high <= height and all(_length(row, letter) + 2 * (letter // 2) <= width for row in rows):
                     return letter, rows
-    title, letter = legend.title, least
-    while letter > SMALLEST_LETTER and (_line(letter) + 2 > height or _length((title,), letter) + letter > width):
-        letter -= 1
-    while len(title) > 1 and _length((title,), letter) + letter > width:
-        title = title.removesuffix(CUT)[:-1] + CUT
-    return letter, [(title,)]
+    return SMALLEST_LETTER, [(_cut(legend.title, SMALLEST_LETTER, width),)]
+
+
+def _cut(title: str, letter: int, width: int) -> str:
+    """`title`, without its middle where it is wider than a caption of `width` holds."""
+    shown, left = title, len(title)
+    while left > 1 and _length((shown,), letter) + 2 * (letter // 2) > width:
+        left -= 1
+        shown = title[: left - left // 2] + CUT + title[len(title) - left // 2 :]
+    return shown
 
 
 def _divided(title: Row, rest: list[Row]) -> list[list[Row]]:
-    """The ways to put `rest` below or beside the title, from the narrowest."""
+    """The ways to put `rest` below or beside the title, the best first."""
     if not rest:
         return [[title]]
     below, beside = sum(rest, ()), sum(rest[1:], title)

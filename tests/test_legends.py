@@ -100,6 +100,18 @@ def test_a_caption_says_all_that_there_is_room_for_and_first_its_title(size: tup
     assert np.array_equal(told[3], told[2]) == (size == (320, 240)), "but frames per second only where they fit"
 
 
+def test_a_title_that_is_too_long_loses_its_middle_and_nothing_else_its_place() -> None:
+    white = np.full((240, 320, 3), 255, np.uint8)
+    long = "B  " + 20 * "long-" + "{}" + 20 * "-name" + " tuned"
+    one, same, other = (
+        replace(SIDE, title=title).burn(white) for title in (long.format(1), long.format(2), long.format(1) + " twice")
+    )
+    assert np.array_equal(one, same), "what differs is left out"
+    assert not np.array_equal(one, other)
+    heights = [covered(replace(SIDE, title=long, notes=notes), 320, 240)[1] for notes in ((), SIDE.notes)]
+    assert heights[1] > heights[0], "the Gaussians stand below all the same"
+
+
 def test_a_caption_in_the_smallest_picture_is_the_beginning_of_its_title() -> None:
     width, height = covered(SIDE, 96, 64)
     assert width <= 48

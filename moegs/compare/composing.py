@@ -126,5 +126,5 @@ def _corners(plates: list[Legend], second: Corner) -> tuple[tuple[Corner, Legend
 def _rule(pixels: Pixels, away: Float[np.ndarray, "#H #W"]) -> None:
     """Draws the divider into `pixels`, whose middles are so many pixels `away` from it."""
     half, away = max(1, round(pixels.shape[0] / RULE)), np.broadcast_to(np.abs(away), pixels.shape[:2])
-    pixels[away < 2 * half] = 0
-    pixels[away < half] = 255
+    near = np.nonzero(away < 2 * half)
+    pixels[near] = np.where(away[near] < half, 255, 0)[:, None]
