@@ -40,6 +40,11 @@ addEventListener("DOMContentLoaded", () => {
     watch.observe(document.body, { childList: true, subtree: true })
     setTimeout(lift, 20000)  // no answer from the server: viser says so
 })
+// Keys do nothing while a list or a check box has them: what the mouse has chosen gives them back to the page.
+addEventListener("click", (event) => {
+    if (!event.detail || !event.target.closest?.("[role=option], input[type=checkbox]")) return
+    setTimeout(() => document.activeElement?.blur())
+})
 // The widget right behind one of our marks in the panel.
 const inputBehind = (name) => {
     let row = document.querySelector(`[data-moegs=${name}]`)

@@ -106,6 +106,19 @@ def test_the_space_bar_plays_and_pauses(page: Page) -> None:
     page.keyboard.press("Escape")
 
 
+def test_keys_are_for_the_page_again_after_a_choice_with_the_mouse(page: Page) -> None:
+    play, pause = (page.get_by_role("button", name=name) for name in ("Play", "Pause"))
+    choose(page, "Speed", "2x")
+    page.keyboard.press("Space")
+    expect(pause).to_be_visible()
+    page.get_by_label("Loop").click()
+    page.keyboard.press("Space")
+    expect(play).to_be_visible()
+    expect(page.get_by_label("Loop")).not_to_be_checked()
+    page.get_by_label("Loop").click()
+    choose(page, "Speed", "1x")
+
+
 def test_mute_changes_it_and_is_told_in_the_picture(page: Page) -> None:
     changed(page, lambda: page.get_by_role("button", name="mute").first.click())
     button = page.get_by_role("button", name="muted")
