@@ -27,12 +27,22 @@ NARROW = 0.75
 """Of the width: no picture counts as higher."""
 SMALLEST_LETTER = 9
 """Pixels."""
+LOW = 10
+"""How many times the height of a caption the picture is high, at least, or would be where it is narrow."""
+SHRUNK = 2 / 3
+"""Of the usual letter: so small a caption's letters become before a note is left out."""
+CUT = "\N{HORIZONTAL ELLIPSIS}"
+"""In the middle of a title for which a caption has no room: what tells two files apart is often at the end."""
+SEGMENT = 4
+"""How many times the height of a caption's letters the bar is long between two ticks."""
 SMALLEST_WITH_STRIP = 120
 """Pixels: a lower picture has no room to spare for a flat legend, which then covers some of it."""
 
 
 Corner = Literal["top", "bottom", "top-right", "bottom-right"]
 """Of a picture; without a word on it, the left one."""
+Row = tuple[str | tuple[float, float], ...]
+"""A caption's line: texts, and pieces of the colour bar from one value in [0, 1] to another."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,14 @@ class Legend:
     """Further lines: means, mute rule, what-if settings."""
     flat: bool = False
     """One line along the whole edge of the picture: a mosaic leaves it a strip of its own."""
+    within: float | None = None
+    """Share of the picture's width that a caption stays within, and within a tenth of the height: one or two lines, the
+    bar beside its ticks, smaller letters where they are needed, and only as many of the notes as there is room for."""
 
     def burn(self, picture: UInt8[np.ndarray, "H W 3"], corner: Corner = "bottom") -> UInt8[np.ndarray, "H W 3"]:
         """A copy of `picture` with the legend in one of its corners, sized to the picture."""
         height, width = picture.shape[:2]
-        plate = (_flat_plate if self.flat else _plate)(self._lined(), _letter(width, height), width)[:height, :width]
+        plate = self._lined()._plate(width, height)[:height, :width]
         h, w = plate.shape[:2]
         burnt = picture.copy()
         top, left = 0 if corner.startswith("top") else height - h, width - w if corner.endswith("right") else 0
@@ -69,6 +82,12 @@ class Legend:
         opacity = plate[..., 3:].astype(np.float32) / 255
         place[:] = (place * (1 - opacity) + plate[..., :3] * opacity + 0.5).astype(np.uint8)
         return burnt
+
+    def _plate(self, width: int, height: int) -> UInt8[np.ndarray, "h w 4"]:
+        letter = _letter(width, height)
+        if self.within is not None:
+            return _caption(self, letter, int(self.within * width), int(min(height, NARROW * width) / LOW))
+        return (_flat_plate if self.flat else _corner_plate)(self, letter, width)
 
     def _lined(self) -> "Legend":
         """With each of its texts in one line, since names may hold anything."""
@@ -113,7 +132,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 @lru_cache(maxsize=64)
-def _plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
+def _corner_plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w 4"]:
     """The legend on a dark half-transparent plate, letters `size` pixels high."""
     font, pad, line = _font(size), size // 2, round(size * 1.45)
     ticks = sum(round(font.getlength(tick)) + size for tick in legend.ticks)
@@ -154,6 +173,88 @@ def _flat_plate(legend: Legend, size: int, width: int) -> UInt8[np.ndarray, "h w
         draw.text((x, size), text, font=font, fill="white", anchor="lm")
         x += round(font.getlength(text)) + (gap // 2 if number == 1 else gap)
     return np.asarray(image)
+
+
+@lru_cache(maxsize=64)
+def _caption(legend: Legend, size: int, width: int, height: int) -> UInt8[np.ndarray, "h w 4"]:
+    """The legend in one or two lines on a plate within `width` x `height`, letters up to `size` pixels high."""
+    letter, rows = _arranged(legend, size, width, height)
+    font, line, gap = _font(letter), _line(letter), _gap(letter)
+    beside, above = letter // 2, max(1, min(letter // 3, (height - len(rows) * line) // 2))
+    image = Image.new(
+        "RGBA",
+        (max(_length(row, letter) for row in rows) + 2 * beside, len(rows) * line + 2 * above),
+        (12, 14, 18, 190),
+    )
+    draw = ImageDraw.Draw(image)
+    for number, row in enumerate(rows):
+        x, y = beside, above + number * line + line // 2
+        for place, part in enumerate(row):
+            if isinstance(part, str):
+                fill = "white" if number == place == 0 else (210, 214, 220)
+                draw.text((x, y), part, font=font, fill=fill, anchor="lm")
+            elif legend.colormap:
+                ramp = np.linspace(*part, SEGMENT * letter, dtype=np.float32)[None].repeat(round(0.8 * letter), 0)
+                image.paste(Image.fromarray(colorize(ramp, legend.colormap)), (x, y - round(0.4 * letter)))
+            x += _length((part,), letter) + gap
+    return np.asarray(image)
+
+
+def _arranged(legend: Legend, size: int, width: int, height: int) -> tuple[int, list[Row]]:
+    """The letter and the lines of a caption: all that it has where that fits, else without its last notes; where the
+    picture is too small for any of it, its title alone in the smallest letters."""
+    ends = np.linspace(0, 1, len(legend.ticks)).tolist() if legend.colormap else []
+    bar: Row = tuple(
+        part for at, tick in enumerate(legend.ticks) for part in ((ends[at - 1], ends[at]), tick)[not at :]
+    )
+    least = max(SMALLEST_LETTER, round(SHRUNK * size))
+    title = _cut(legend.title, least, width)
+    for count in range(len(legend.notes), -1, -1):
+        rest = [each for each in (bar, *((note,) for note in legend.notes[:count])) if each]
+        for letter in range(size, least - 1, -1):
+            for rows in _divided((title,), rest):
+                high = len(rows) * _line(letter) + 2
+                if high <= height and all(_length(row, letter) + 2 * (letter // 2) <= width for row in rows):
+                    return letter, rows
+    return SMALLEST_LETTER, [(_cut(legend.title, SMALLEST_LETTER, width),)]
+
+
+def _cut(title: str, letter: int, width: int) -> str:
+    """`title`, without its middle where it is wider than a caption of `width` holds."""
+    shown, left = title, len(title)
+    while left > 1 and _length((shown,), letter) + 2 * (letter // 2) > width:
+        left -= 1
+        shown = title[: left - left // 2] + CUT + title[len(title) - left // 2 :]
+    return shown
+
+
+def _divided(title: Row, rest: list[Row]) -> list[list[Row]]:
+    """The ways to put `rest` below or beside the title, the best first."""
+    if not rest:
+        return [[title]]
+    below, beside = sum(rest, ()), sum(rest[1:], title)
+    return [
+        [title, below],
+        [beside, rest[0]],
+        [title + rest[0], *([sum(rest[1:], ())] * bool(rest[1:]))],
+        [title + below],
+    ]
+
+
+def _length(row: Row, letter: int) -> int:
+    font = _font(letter)
+    widths = (round(font.getlength(part)) if isinstance(part, str) else SEGMENT * letter for part in row)
+    return sum(widths) + _gap(letter) * (len(row) - 1)
+
+
+def _line(letter: int) -> int:
+    """Height of a caption's line, pixels."""
+    return round(1.2 * letter)
+
+
+def _gap(letter: int) -> int:
+    """Between two parts of a caption, pixels."""
+    return round(0.8 * letter)
 
 
 def _draw_bar(

@@ -15,6 +15,9 @@ from moegs.tours import Tour
 MAX_PIXELS = 2**26
 """Of one picture, 8192 x 8192: with all that belongs to a pixel, more would hardly fit any memory."""
 
+MAX_TILT = 45
+"""Of a divider, degrees: one that is turned further lies, or stands."""
+
 Mode = Literal["wipe", "side", "diff"]
 Gain = Literal[1, 2, 4, 8, 16, 32]
 
@@ -28,7 +31,7 @@ class Comparison:
     mode: Mode = "wipe"
     """One over the other up to a divider; both whole, side by side; or where they differ."""
     position: float = 0.5
-    """Of a wipe's divider: the share of the picture that is A's, from its left edge."""
+    """Of a wipe's divider: the share of its way across the picture, on which nothing and then all is A's."""
     horizontal: bool = False
     """Whether the divider lies, and A is above B."""
     gain: Gain = 1
@@ -37,13 +40,22 @@ class Comparison:
     """Whether a difference tells which of the two has more."""
     swapped: bool = False
     """Whether both change places, and names."""
+    tilt: float = 0.0
+    """Of a wipe's divider: degrees that it is turned clockwise, no further than 45 either way."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.position <= 1:
             raise ValueError(f"position: got {self.position:g}, expected a share of the picture, 0 to 1")
+        if not -MAX_TILT <= self.tilt <= MAX_TILT:
+            raise ValueError(f"tilt: got {self.tilt:g}, expected {-MAX_TILT} to {MAX_TILT} degrees")
         for name, known in (("mode", get_args(Mode)), ("gain", get_args(Gain))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected {' or '.join(map(str, known))}")
+
+    @property
+    def angle(self) -> float:
+        """Of a wipe: the direction from A to B, degrees clockwise from rightwards."""
+        return self.tilt + 90 * self.horizontal
 
     @property
     def panes(self) -> tuple[int, int]:

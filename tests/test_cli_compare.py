@@ -37,14 +37,16 @@ def test_it_writes_what_the_browser_shows_to_the_bit_and_the_shot_into_it(
 ) -> None:
     monkeypatch.setattr(Pace, "seconds", 0.0625)  # which is burnt in
     other = str(folder / other) if other.endswith(".pt") else other
+    tilt = 20.0 if mode == "wipe" else 0.0
     options = ("--mode", mode, "--camera", "test:0", "--time", "3", "--view", "depth", "--gain", "4", "--swap")
+    options = (*options, "--tilt", f"{tilt}")
     assert run(monkeypatch, "compare", folder / "full.pt", other, *options, "--out", tmp_path / "x.png") == 0
     with Image.open(tmp_path / "x.png") as picture:
         pixels, text = np.asarray(picture), picture.info[export.SHOT_KEY]
     known = Variants(checkpoint.load(folder / "full.pt"), folder / "full.pt")
     known.open(other, "cpu")
     camera = known.mixture.rig.cameras[0]
-    asked = Shot(camera, 0.5, "depth", comparison=Comparison(other, mode, gain=4, swapped=True))  # type: ignore[arg-type]
+    asked = Shot(camera, 0.5, "depth", comparison=Comparison(other, mode, gain=4, swapped=True, tilt=tilt))  # type: ignore[arg-type]
     assert Shot.from_json(text).comparison == asked.comparison
     assert np.array_equal(pixels, known.draw(asked).burnt())
 
@@ -91,6 +93,12 @@ def test_of_itself_whole_it_is_equal(
         ("student.pt", ("--view", "gates"), "have rgb, expert:key, depth, alpha for wipe"),
         ("kept:0.5", ("--view", "gates", "--mode", "diff"), "'full, 50% kept' have rgb, "),
         ("kept:0.5", ("--position", "2"), "position: got 2, expected a share of the picture"),
+        ("kept:0.5", ("--tilt", "60"), "tilt: got 60, expected -45 to 45 degrees"),
+        (
+            "kept:0.5",
+            ("--mode", "diff", "--tilt", "9"),
+            "--tilt: is of a divider, and --mode diff has none; give --mode",
+        ),
         ("kept:0.5", ("--size", "100000x100000"), "has more than 67108864 pixels"),
         ("kept:0.5", ("--mode", "side", "--size", "1x1"), "size '1x1': both pictures share it; give at least 2x1"),
         (

@@ -71,6 +71,32 @@ def test_at_its_ends_a_wipe_is_one_picture_under_its_own_name_alone(
 
 
 @pytest.mark.parametrize("horizontal", [False, True])
+@pytest.mark.parametrize("tilt", [30.0, -45.0])
+def test_a_tilted_divider_is_turned_clockwise(variants: Variants, shot: Shot, horizontal: bool, tilt: float) -> None:
+    seen = variants.draw(looks(shot, "wipe", horizontal=horizontal, tilt=tilt)).pixels
+    a, b = (alone(variants, shot, share).pixels for share in (1.0, 0.4))
+    # The divider's own direction, down from its middle or to the right, turned; right angles to it B is ahead.
+    angle = math.radians(tilt)
+    ahead = (-math.sin(angle), math.cos(angle)) if horizontal else (math.cos(angle), math.sin(angle))
+    for y, x in np.ndindex(32, 48):
+        far = ahead[0] * (x + 0.5 - 24) + ahead[1] * (y + 0.5 - 16)
+        if abs(far) > 3:  # clear of the line
+            assert np.array_equal(seen[y, x], b[y, x] if far > 0 else a[y, x])
+        elif abs(far) < 0.5:  # it stands at a whole pixel of its way
+            assert (seen[y, x] == 255).all()
+
+
+@pytest.mark.parametrize(("position", "share"), [(0.0, 0.4), (1.0, 1.0)])
+def test_a_tilted_divider_goes_from_corner_to_corner(
+    variants: Variants, shot: Shot, position: float, share: float
+) -> None:
+    for tilt, horizontal in ((20.0, False), (-20.0, False), (45.0, True)):
+        shown = variants.draw(looks(shot, "wipe", position=position, tilt=tilt, horizontal=horizontal))
+        assert np.array_equal(shown.pixels, alone(variants, shot, share).pixels)
+        assert len(shown.plates) == 1
+
+
+@pytest.mark.parametrize("horizontal", [False, True])
 def test_side_by_side_are_both_pictures_whole_with_their_own_legends(
     variants: Variants, shot: Shot, horizontal: bool
 ) -> None:
@@ -159,7 +185,7 @@ def test_both_are_named_with_what_they_cost(variants: Variants, shot: Shot, monk
     megabytes = sum(p.numel() * 4 for p in kept.parameters()) / 1e6
     assert (first.title, second.title) == ("A  made", "B  made, 40% kept")
     assert first.notes[0].startswith("120 Gaussians, ")
-    assert second.notes == (f"48 Gaussians, {megabytes:.1f} MB", "62 ms, 16 fps")
+    assert second.notes == (f"48 Gaussians, {megabytes:.1f} MB", "62 ms", "16 fps")
 
 
 def test_a_pace_is_the_median_at_one_size() -> None:

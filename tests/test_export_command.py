@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import filmed
@@ -157,6 +158,9 @@ def test_distil_makes_a_checkpoint_and_a_table(
     assert "against it before" in captured.err
     assert ("how 'poly' was trained is not known; it goes on with the def" in captured.err) == (not scratch)
     assert "saved, " not in captured.err  # in a folder that is gone
+    for name in ("distill-poly", "distill-poly-twin"):
+        assert re.search(rf"^{name}: held-out pictures scored, 0 of \d+$", captured.err, re.MULTILINE)
+    assert re.search(r"^mixture: pictures scored, its experts' too, 0 of \d+$", captured.err, re.MULTILINE)
     *_, student, twin = captured.err.splitlines()
     assert student == f"{out}: poly distilled from the mixture; look at it with: moegs-view {out}"
     assert twin.endswith(

@@ -19,7 +19,7 @@ from moegs import checkpoint
 from moegs.data import DataConfig
 from moegs.runs import RunFolder, lock, status
 from moegs.training import Sitting, TrainingError, loop, progress, train
-from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Working
+from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Working, working
 from moegs.training.loop import OnEvent
 from moegs.training.progress import show
 from moegs.training.workers import run_side_by_side
@@ -185,6 +185,15 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then():
     assert first == "hexplane: step 1/10, loss 0.0500, 27.50 dB  15,000 Gaussians, 2 s so far"
     assert last == "hexplane: step 10/10, loss 0.0500, 27.50 dB  15,000 Gaussians, 20 s so far"
     assert saved == "hexplane: saved, runs/x.pt"
+
+
+def test_without_a_terminal_what_begins_after_the_steps_is_told_at_once():
+    text = io.StringIO()
+    with show(Console(file=text)) as on_event:
+        scored = working("distill-poly", "held-out pictures scored", 30, on_event)
+        scored(1, 30)
+        scored(2, 30)
+    assert text.getvalue() == "distill-poly: held-out pictures scored, 0 of 30\n"
 
 
 def test_what_is_left_is_told_from_steps_that_no_longer_compile(monkeypatch: pytest.MonkeyPatch):

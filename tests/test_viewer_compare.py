@@ -69,10 +69,18 @@ def test_it_opens_with_what_it_was_given_and_shows_what_draw_gives_to_the_bit(
 def test_every_control_of_the_comparison_does_what_it_says(tab: BrowserTab, variants: Variants, student: str) -> None:
     for label, value, wanted in (
         ("Divider", 25, Comparison(student, position=0.25)),
+        ("Tilt", 20, Comparison(student, position=0.25, tilt=20.0)),
+        ("Other side", True, Comparison(student, position=0.0)),
+        ("Divider", 0, Comparison(student, position=1.0)),
+        ("Other side", False, Comparison(student, position=0.0, tilt=20.0)),
+        ("Tilt", 0, Comparison(student, position=0.0)),
+        ("Divider", 25, Comparison(student, position=0.25)),
         ("A above B", True, Comparison(student, position=0.25, horizontal=True)),
         ("Way", "difference", Comparison(student, "diff", 0.25, horizontal=True)),
         ("Gain", "8x", Comparison(student, "diff", 0.25, horizontal=True, gain=8)),
         ("Signed", True, Comparison(student, "diff", 0.25, horizontal=True, gain=8, signed=True)),
+        ("Other side", True, Comparison(student, position=0.0)),
+        ("Other side", False, Comparison(student, "diff", 0.25, horizontal=True, gain=8, signed=True)),
         ("Swap A and B", True, Comparison(student, "diff", 0.25, True, 8, True, swapped=True)),
     ):
         seen = tab.next_picture(lambda label=label, value=value: tab.set(label, value))
@@ -84,6 +92,20 @@ def test_the_divider_moves_over_pictures_that_are_there(tab: BrowserTab, monkeyp
     for position in (10, 60, 90):
         tab.next_picture(lambda position=position: tab.set("Divider", position), quiet=0.2)
     assert tab.html("error") == ""
+
+
+def test_the_divider_has_its_grip_once_there_is_a_picture(
+    port: int, variants: Variants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = viewing.Held(variants.mixture)
+    monkeypatch.setattr(variants.mixture, "render", held)
+    with BrowserTab(port, 60, 44) as tab:
+        assert held.begun.wait(20)
+        tab.widget("Divider")
+        assert tab.html("divider") == ""
+        held.go.set()
+        tab.next_picture()
+        assert 'data-at="0.5"' in tab.html("divider")
 
 
 def test_side_by_side_each_has_half_the_canvas_and_a_pixel_is_read_in_both(
@@ -155,7 +177,14 @@ def test_against_all_of_it_nothing_differs_until_something_is_pruned(tab: Browse
 
 @pytest.mark.parametrize(
     ("label", "value"),
-    [("Compare with", "expert:nobody"), ("Way", "flip"), ("Gain", "3x"), ("Divider", 400), ("Kept share", 0)],
+    [
+        ("Compare with", "expert:nobody"),
+        ("Tilt", 50),
+        ("Way", "flip"),
+        ("Gain", "3x"),
+        ("Divider", 400),
+        ("Kept share", 0),
+    ],
 )
 def test_a_forged_value_is_told_in_the_page_and_changes_nothing(tab: BrowserTab, label: str, value: object) -> None:
     tab.set(label, value)

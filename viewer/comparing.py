@@ -7,10 +7,10 @@ from typing import Any, get_args
 import viser
 
 from moegs import compare
-from moegs.shots import Gain, Mode, Shot
+from moegs.shots import MAX_TILT, Gain, Mode, Shot
 from moegs.variants import Variants
 from viewer import markup
-from viewer.controls import Choice, Command, Control, Percent, Shown, Switch
+from viewer.controls import Choice, Command, Control, Number, Percent, Shown, Switch
 from viewer.state import ViewState
 
 NOTHING, UNPRUNED = "nothing", "unpruned"
@@ -37,7 +37,7 @@ def _compared(state: ViewState, **changes: Any) -> ViewState:
 
 
 def _beside(state: ViewState, text: str, now: float) -> ViewState:
-    return _compared(state, other={NOTHING: "", UNPRUNED: "kept:1"}.get(text, text))
+    return _compared(replace(state, turned=False), other={NOTHING: "", UNPRUNED: "kept:1"}.get(text, text))
 
 
 def _is(*modes: Mode) -> Shown:
@@ -68,6 +68,15 @@ COMPARE: tuple[Control, ...] = (
         "Else they stand beside each other",
         _is("wipe", "side"),
     ),
+    Number(
+        "Tilt",
+        -MAX_TILT,
+        MAX_TILT,
+        lambda state: state.comparison.tilt,
+        lambda state, value, now: _compared(state, tilt=float(value)),
+        "Degrees that the divider is turned clockwise",
+        _is("wipe"),
+    ),
     Choice(
         "Gain",
         lambda variants, state: [f"{gain}x" for gain in get_args(Gain)],
@@ -83,6 +92,13 @@ COMPARE: tuple[Control, ...] = (
         "Red where A has more, blue where B has",
         _is("diff"),
     ),
+)
+OTHER_SIDE = Switch(
+    "Other side",
+    lambda state: state.turned,
+    lambda state, on, now: replace(state, turned=on),
+    "All of B in place of what is seen, or all of A where all is B. Hold key B to see it for so long",
+    _is("wipe", "diff"),
 )
 DIVIDER = Percent(
     "Divider",
@@ -111,12 +127,16 @@ class ComparePanel:
         self, gui: viser.GuiApi, variants: Variants, state: ViewState, add: Add, swap: Callable[[Any], Any]
     ) -> None:
         """`swap` is called when the sides are to change places."""
-        self._variants = variants
+        self._variants, self._state = variants, state
+        self._seen = False
+        """Whether there is a picture, and a divider in it."""
         with gui.add_folder("Compare", expand_by_default=bool(state.comparison.other)):
             for row in COMPARE:
                 add(row, state)
             self._divider = gui.add_html("")  # right before its slider, where the page's script looks for it
             add(DIVIDER, state)
+            self._turned = gui.add_html(markup.turned())  # right before its check box, likewise
+            add(OTHER_SIDE, state)
             self._swap = gui.add_button("Swap A and B", color="gray", icon=viser.Icon.ARROWS_LEFT_RIGHT)
             self._swap.on_click(swap)
             self._budget = gui.add_html("")
@@ -128,17 +148,21 @@ class ComparePanel:
 
     def sync(self, variants: Variants, state: ViewState) -> None:
         """Brings what is no row of the table to `state`."""
-        self._variants = variants
+        self._variants, self._state = variants, state
         compared = state.compared
         self._swap.visible = self._budget.visible = compared is not None
-        wiped = compared if compared is not None and compared.mode == "wipe" else None
-        self._divider.visible = wiped is not None
+        wiped = compared if compared is not None and compared.mode == "wipe" and not state.turned else None
+        self._divider.visible = self._seen and wiped is not None
+        self._turned.visible = OTHER_SIDE.shown(state)
         if wiped is not None:
             _set(self._divider, markup.divider(wiped))
 
     def show(self, shot: Shot) -> None:
         """What the picture of `shot`, which has just been drawn, took."""
         _set(self._kept, markup.pruning(self._variants, shot.kept))
+        if not self._seen:
+            self._seen = True
+            self.sync(self._variants, self._state)
         if shot.comparison is not None:
             a, b = self._variants.sides(shot)
             first, second = compare.ordered(a, b, shot.comparison)

@@ -21,6 +21,10 @@ STATISTICS_HINT = (
     "fps: pictures per second that arrive here, while something moves. ms: the server's time for one picture, waiting "
     "for other tabs included. In view: Gaussians of all experts, muted ones too, that touch the picture."
 )
+SOFTWARE_HINT = (
+    "Pictures are rendered by the server, but this browser shows them with WebGL in software, which costs it time. If "
+    "it has a GPU, see whether hardware acceleration is enabled in its settings."
+)
 BUDGET_HINT = "ms: from the camera to pixels, the median of the last pictures of one size; MB: parameters in memory"
 PRUNING_HINT = (
     "The least important Gaussians of all experts together go; ms as in a comparison, at the size that is shown"
@@ -60,6 +64,14 @@ def banner(error: Exception) -> str:
         f'<div data-moegs="error" style="{SMALL};{ALARM}">'
         f"<b>Rendering failed</b>: {escape(type(error).__name__)}: {escape(cause)}<br>"
         "The last good picture stays; change a setting to try again.</div>"
+    )
+
+
+def software() -> str:
+    """What the page shows where the browser has no GPU, and hides elsewhere."""
+    return (
+        f'<div data-moegs="software" title="{SOFTWARE_HINT}" style="{SMALL};{FAINT};cursor:help;padding-bottom:0.3em">'
+        "This browser draws without a GPU, so it is slower</div>"
     )
 
 
@@ -165,8 +177,13 @@ def _table(title: str, reading: Reading, names: Sequence[str], live: tuple[bool,
 
 def divider(comparison: Comparison) -> str:
     """Where the divider of a wipe is, for the page's script: not to be seen."""
-    lies = " data-lies" * comparison.horizontal
-    return f'<div data-moegs="divider" data-at="{comparison.position:g}"{lies} style="display:none"></div>'
+    place = f'data-at="{comparison.position:g}" data-angle="{comparison.angle:g}"'
+    return f'<div data-moegs="divider" {place} style="display:none"></div>'
+
+
+def turned() -> str:
+    """Where the check box is that a held key ticks, for the page's script: not to be seen."""
+    return '<div data-moegs="turned" style="display:none"></div>'
 
 
 def budgets(a: Budget, b: Budget) -> str:

@@ -56,6 +56,7 @@ class Panel:
         self._note = gui.add_html("", visible=False)
         self._banner = gui.add_html("", visible=False)
         self._statistics = gui.add_html(status("Drawing the first picture"))
+        gui.add_html(markup.software())
         with gui.add_folder("Time"):
             self._add_time(state)
         with gui.add_folder("View"):

@@ -67,6 +67,8 @@ class ViewState:
     """The share of the Gaussians that is left."""
     comparison: Comparison = field(default_factory=Comparison)
     """What stands beside it, and how; nothing where its `other` is empty."""
+    turned: bool = False
+    """Whether the other side of a wipe or a difference is shown in its place."""
     flight: Flight | None = None
     """The camera of the data set that it looks through; None: the mouse leads."""
     frustums: bool = False
@@ -105,6 +107,16 @@ class ViewState:
         return self.comparison if self.comparison.other else None
 
     @property
+    def _seen(self) -> Comparison | None:
+        """The comparison as it is drawn: turned to the other side, B alone; or A alone where B is seen alone."""
+        asked = self.compared
+        if asked is None or not self.turned or asked.mode == "side":
+            return asked
+        if asked.mode == "diff":
+            return replace(asked, mode="wipe", position=0.0, horizontal=False)
+        return replace(asked, position=float(asked.position == 0))
+
+    @property
     def panes(self) -> tuple[int, int]:
         """Of how many whole pictures what is shown is made, across and down."""
         return (1, 1) if self.compared is None else self.compared.panes
@@ -124,7 +136,7 @@ class ViewState:
         """What to draw from `camera` at `frame`."""
         return Shot(
             camera, self.timeline.t(frame), self.view, self.active, self.mute_rule,
-            skip_below=self.skip_below, kept=self.kept, comparison=self.compared,
+            skip_below=self.skip_below, kept=self.kept, comparison=self._seen,
         )  # fmt: skip
 
     def toggled_mute(self, expert: int) -> "ViewState":

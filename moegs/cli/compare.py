@@ -32,9 +32,11 @@ class CompareOptions:
     mode: Mode = "wipe"
     """One over the other up to a divider, both whole side by side, or where they differ."""
     position: float = 0.5
-    """Of the divider: the share of the picture that is A's."""
+    """Of the divider: the share of its way across the picture, at 0 all is B's and at 1 all A's."""
     horizontal: FlagCreatePairsOff[bool] = False
     """The divider lies, and A is above B."""
+    tilt: float = 0.0
+    """Degrees to turn the divider of a wipe clockwise, -45 to 45."""
     gain: Annotated[Gain, arg(help=f"{comparing.GAIN_HELP}.")] = 1
     signed: FlagCreatePairsOff[bool] = False
     """Let the difference tell which of the two has more."""
@@ -49,7 +51,13 @@ class CompareOptions:
             raise ValueError(
                 f"--signed: is of the difference, not of --mode {self.mode}; give --mode diff, or leave it out"
             )
-        return Comparison(other, self.mode, self.position, self.horizontal, self.gain, self.signed, self.swap)
+        if self.tilt and self.mode != "wipe":
+            raise ValueError(
+                f"--tilt: is of a divider, and --mode {self.mode} has none; give --mode wipe, or leave it out"
+            )
+        return Comparison(
+            other, self.mode, self.position, self.horizontal, self.gain, self.signed, self.swap, self.tilt
+        )
 
 
 def compare(

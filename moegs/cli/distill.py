@@ -1,6 +1,8 @@
 """moegs distill: one expert of a mixture learns the mixture's picture."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +11,6 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 from moegs import checkpoint, evaluation, files, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, refuse_loss, refuse_unwritable, want_suffix
-from moegs.cli.progress import progress
 from moegs.program import resumable
 from moegs.runs import RunFolder
 from moegs.system import Device
@@ -70,7 +71,7 @@ def distill(
         force: Overwrite OUT and the file of --json.
     """
     from moegs.training import students, workplace
-    from moegs.training.events import Saved
+    from moegs.training.events import Saved, working
     from moegs.training.progress import show, with_note
 
     want_suffix(out, ".pt")
@@ -83,11 +84,12 @@ def distill(
     with resumable(), show() as on_event:
         tell = with_note(lambda event: None if isinstance(event, Saved) else on_event(event), note)  # it moves yet
         made = students.distil(settings, path.absolute(), work, device, resume, tell)
-    for source, place in zip(made, (out, twin), strict=False):
-        assert place is not None
-        files.publish(source, place)
-    RunFolder(work).remove()
-    facts = _facts(teacher, expert, [place for place in (out, twin) if place], settings.data)
+        for source, place in zip(made, (out, twin), strict=False):
+            assert place is not None
+            files.publish(source, place)
+        RunFolder(work).remove()
+        scoring = partial(working, "mixture", "pictures scored, its experts' too", on_event=tell)
+        facts = _facts(teacher, expert, [place for place in (out, twin) if place], settings.data, scoring)
     reports.tell(json, facts, lambda console: reports.print_distilled(console, facts))
 
 
@@ -113,16 +115,22 @@ def _settings(
     return TrainConfig(data=data, experts=(recipe,), distill=(wanted,), seed=options.seed), note
 
 
-def _facts(teacher: checkpoint.Checkpoint, expert: str, places: list[Path], data: "DataConfig") -> dict[str, Any]:
+def _facts(
+    teacher: checkpoint.Checkpoint,
+    expert: str,
+    places: list[Path],
+    data: "DataConfig",
+    scoring: Callable[[int], Callable[[int, int], None]],
+) -> dict[str, Any]:
     """Scores on the held-out cameras, where there are any, of the expert as it was, of what it became, and of the
-    mixture."""
+    mixture; `scoring` hears how many pictures there are, and gives what hears how many are done."""
     from moegs.data import load_scene
 
     facts: dict[str, Any] = {"expert": expert, "files": [str(place) for place in places], "scores": {}}
     if not teacher.mixture.rig.test:
         return facts
-    with progress("pictures") as advance:
-        before = evaluation.evaluate(teacher.mixture, load_scene(data, with_points=False), on_picture=advance)
+    scene = load_scene(data, with_points=False)
+    before = evaluation.evaluate(teacher.mixture, scene, on_picture=scoring(len(scene.pairs(teacher.mixture.rig.test))))
     made = zip(("student", "twin, photos alone"), places, strict=False)
     facts["scores"] = {
         expert: asdict(before.experts[expert]),

@@ -51,8 +51,8 @@ class Budget:
     """From the camera to 8-bit pixels at the size it is drawn in, legends aside; None before its second picture."""
 
     def plate(self, letter: str) -> Legend:
-        """What is burnt into the picture, under the side's `letter`."""
-        return Legend(f"{letter}  {self.name}", notes=tuple(filter(None, (self.size, self.speed))))
+        """What is burnt into half of the picture, under the side's `letter`."""
+        return Legend(f"{letter}  {self.name}", notes=(self.size, *self._speeds), within=0.5)
 
     @property
     def size(self) -> str:
@@ -61,10 +61,14 @@ class Budget:
     @property
     def speed(self) -> str:
         """Empty before the second picture."""
+        return ", ".join(self._speeds)
+
+    @property
+    def _speeds(self) -> tuple[str, ...]:
         if self.seconds is None:
-            return ""
-        milliseconds, fps = 1000 * self.seconds, 1 / self.seconds
-        return f"{milliseconds:.{_decimals(milliseconds)}f} ms, {fps:.{_decimals(fps)}f} fps"
+            return ()
+        numbers = ((1000 * self.seconds, "ms"), (1 / self.seconds, "fps"))
+        return tuple(f"{number:.{_decimals(number)}f} {unit}" for number, unit in numbers)
 
 
 class Side:

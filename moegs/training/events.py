@@ -129,6 +129,12 @@ Event = (
 )
 
 
+def working(name: str, what: str, of: int, on_event: Callable[[Event], None]) -> Callable[[int, int], None]:
+    """Hears how many of `what` the phase `name` has done, and says so; at once that it begins with `of` of them."""
+    on_event(Working(name, what, 0, of))
+    return lambda done, of: on_event(Working(name, what, done, of))
+
+
 def named(on_event: Callable[[Event], None], prefix: str) -> Callable[[Event], None]:
     """Tells `on_event`, with `prefix` before every phase's name: for several runs at once."""
 

@@ -19,7 +19,7 @@ from moegs.system import Device
 from moegs.system import device as device_called
 from moegs.training import pruning
 from moegs.training.config import TrainConfig
-from moegs.training.events import Preparing, Saved, Scored, Told
+from moegs.training.events import Preparing, Saved, Scored, Told, working
 from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.loop import OnEvent, Plan, TrainingError, run
 from moegs.training.pictures import KeptPictures
@@ -218,7 +218,8 @@ def finish(name: str, mixture: Mixture, scene: Scene, path: Path, origin: dict[s
     """Scores `mixture` on the held-out cameras, if there are any, and saves it."""
     scores: dict[str, Any] = {}
     if scene.rig.test:
-        found = evaluate(mixture, scene, "test")
+        heard = working(name, "held-out pictures scored", len(scene.pairs(mixture.rig.test)), on_event)
+        found = evaluate(mixture, scene, "test", on_picture=heard)
         on_event(Scored(name, "test", found.mixture.psnr))
         scores = asdict(found)
     checkpoint.save(Checkpoint(mixture, scores, origin), path)

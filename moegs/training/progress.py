@@ -90,14 +90,15 @@ class Reporter:
             consoles.say(self.console, _line(event))
 
     def _preparing(self, task: str, done: int, of: int, words: str, clock: str) -> None:
-        """`clock`: what has a line now and then, however many tasks follow each other in it."""
+        """`clock`: what has a line now and then, however many tasks follow each other in it, and one where a task says
+        that nothing of it is done yet."""
         if self.console.is_terminal:
             if task not in self.tasks:
                 self.tasks[task] = self.bars.add_task(task, total=of, state="")
             self.bars.update(self.tasks[task], completed=done)
             return
         now = time.monotonic()
-        if now - self.printed.setdefault(clock, now) >= LINE_SECONDS:
+        if now - self.printed.setdefault(clock, now) >= LINE_SECONDS or not done:
             self.printed[clock] = now
             consoles.say(self.console, f"{words}, {done} of {of}")
 

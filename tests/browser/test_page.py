@@ -48,8 +48,8 @@ def page(chromium: Browser, url: str, complaints: list[str]) -> Iterator[Page]:
 
 
 def canvas(page: Page) -> np.ndarray:
-    """What is seen left of the panel, below viser's note on software rendering."""
-    png = page.screenshot(clip={"x": 0, "y": 180, "width": 540, "height": 420})
+    """What is seen left of the panel."""
+    png = page.screenshot(clip={"x": 0, "y": 0, "width": 540, "height": 600})
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(float)
 
 
@@ -81,6 +81,17 @@ def test_its_tab_has_our_name(page: Page) -> None:
     expect(page).to_have_title("moegs")
 
 
+def test_nothing_lies_over_the_picture_and_the_panel_tells_of_webgl_in_software(page: Page) -> None:
+    page.locator("#webgl-software-rendering").wait_for(state="attached")
+    expect(page.locator("#webgl-software-rendering")).to_be_hidden()
+    expect(page.locator("[data-moegs=software]")).to_have_text("This browser draws without a GPU, so it is slower")
+    expect(page.locator("[data-moegs=software]")).to_be_visible()
+    rename = "([from, to]) => { document.getElementById(from).id = to }"
+    page.evaluate(rename, ["webgl-software-rendering", "gone"])  # as where there is a GPU
+    expect(page.locator("[data-moegs=software]")).to_be_hidden()
+    page.evaluate(rename, ["gone", "webgl-software-rendering"])
+
+
 def test_the_time_slider_changes_it(page: Page) -> None:
     changed(page, lambda: page.get_by_role("textbox").first.fill("4"))  # beside the slider
     expect(page.locator("[data-moegs=clock]")).to_contain_text("frame 4")
@@ -93,6 +104,19 @@ def test_the_space_bar_plays_and_pauses(page: Page) -> None:
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     page.keyboard.press("Escape")
+
+
+def test_keys_are_for_the_page_again_after_a_choice_with_the_mouse(page: Page) -> None:
+    play, pause = (page.get_by_role("button", name=name) for name in ("Play", "Pause"))
+    choose(page, "Speed", "2x")
+    page.keyboard.press("Space")
+    expect(pause).to_be_visible()
+    page.get_by_label("Loop").click()
+    page.keyboard.press("Space")
+    expect(play).to_be_visible()
+    expect(page.get_by_label("Loop")).not_to_be_checked()
+    page.get_by_label("Loop").click()
+    choose(page, "Speed", "1x")
 
 
 def test_mute_changes_it_and_is_told_in_the_picture(page: Page) -> None:
@@ -186,8 +210,52 @@ def test_the_divider_of_a_wipe_is_dragged_with_the_pointer(page: Page) -> None:
     changed(page, drag)
     expect(page.locator("[data-moegs=divider]")).to_have_attribute("data-at", "0.2")
     expect(page.get_by_role("combobox", name="Camera", exact=True)).to_have_value("test:0  cam00")  # it is no orbit
+
+
+def test_the_grip_of_a_tilted_divider_is_on_it_and_follows_the_pointer(page: Page) -> None:
+    changed(page, lambda: page.get_by_label("Tilt").fill("45"))
+    mark, grip = page.locator("[data-moegs=divider]"), page.locator("#moegs-grip")
+    expect(mark).to_have_attribute("data-angle", "45")
+    whole = page.locator("canvas[data-engine]").bounding_box()
+    assert whole is not None
+    width, height = whole["width"], whole["height"]
+
+    def away(x: float, y: float) -> float:
+        """The share of the divider's way from corner to corner at which it goes through a point."""
+        return 0.5 + (x - width / 2 + y - height / 2) / (width + height)
+
+    def middle() -> tuple[float, float]:
+        box = grip.bounding_box()
+        assert box is not None
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    page.wait_for_timeout(500)
+    assert abs(away(*middle()) - 0.2) < 0.01
+    goal = (0.7 * width, 0.4 * height)
+
+    def drag() -> None:
+        page.mouse.move(*middle())
+        page.mouse.down()
+        page.mouse.move(*goal, steps=5)
+        page.mouse.up()
+
+    changed(page, drag)
+    expect(mark).to_have_attribute("data-at", f"{round(100 * away(*goal)) / 100:g}")
+
+
+def test_the_other_side_is_seen_while_its_key_is_held(page: Page) -> None:
+    wiped = canvas(page)
+    whole = changed(page, lambda: page.keyboard.down("b"))
+    expect(page.get_by_label("Other side")).to_be_checked()
+    expect(page.locator("#moegs-grip")).to_be_hidden()
+    again = changed(page, lambda: page.keyboard.up("b"))
+    expect(page.get_by_label("Other side")).not_to_be_checked()
+    assert np.abs(again - wiped).mean() < 1 < np.abs(whole - wiped).mean()
+    page.get_by_label("Tilt").fill("4")
+    page.keyboard.type("b")  # while something is typed it is a letter
+    expect(page.get_by_label("Other side")).not_to_be_checked()
     changed(page, lambda: choose(page, "Compare with", "nothing"))
-    expect(grip).to_be_hidden()
+    expect(page.locator("#moegs-grip")).to_be_hidden()
     page.get_by_text("Compare", exact=True).click()
 
 
