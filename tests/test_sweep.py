@@ -14,7 +14,7 @@ from moegs import checkpoint, pruning
 from moegs.benchmark import Rounds
 from moegs.cameras import Camera
 from moegs.checkpoint import Checkpoint
-from moegs.cli.prune import decibels
+from moegs.cli.prune import cut_too_deep, decibels
 from moegs.data import DataConfig, load_scene
 from moegs.mixture import Mixture, MixtureRender
 from moegs.sweep import against, held_out, measure, per_gaussian_bytes, ratios
@@ -84,6 +84,13 @@ def test_prune_writes_a_smaller_checkpoint_that_says_what_was_done(
     assert "55.0% of the Gaussians of made.pt, by contribution" in capsys.readouterr().out
     assert run(monkeypatch, "prune", path, *given, "--ratio", 0.5) == 1
     assert "exists already; choose another name or add --force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("after", "finetune", "told"), [(28.9, 0, True), (29.1, 0, False), (28.9, 10, False)])
+def test_who_loses_much_by_the_cut_alone_is_told_of_fine_tuning(after: float, finetune: int, told: bool) -> None:
+    facts = {"settings": {"finetune": finetune}, "test_psnr": {"before": 30.0, "after": after}}
+    assert cut_too_deep(facts) == told
+    assert not cut_too_deep({"settings": {"finetune": finetune}})  # no camera is held out
 
 
 def test_ratio_0_stores_the_scores_and_sweep_takes_them_from_there(

@@ -21,6 +21,9 @@ from moegs.system import Device
 if TYPE_CHECKING:
     from moegs.training.pruning import Pruning
 
+MUCH = 1.0
+"""Decibels; who loses more without fine-tuning is told of it."""
+
 
 @dataclass(frozen=True)
 class PruneOptions:
@@ -128,6 +131,12 @@ def decibels(text: str) -> float:
         raise ValueError(f"--max-drop {text}: give a loss of PSNR in dB, such as 0.05dB") from None
 
 
+def cut_too_deep(facts: dict[str, Any]) -> bool:
+    """Whether what was pruned lost more than MUCH on held-out cameras, and nothing learned afterwards."""
+    scores = facts.get("test_psnr")
+    return bool(scores and scores["before"] - scores["after"] > MUCH and not facts["settings"]["finetune"])
+
+
 def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
     settings = facts["settings"]
     done = f"{facts['share']:.1%} pruned" if facts["share"] else "nothing pruned, all weighed"
@@ -146,4 +155,6 @@ def _print(console: Console, out: Path, facts: dict[str, Any]) -> None:
             low, high = facts[key]["before"], facts[key]["after"]
             table.add_row(words, f"{low:.3f}", f"{high:.3f}", f"{high - low:+.3f} dB")
     console.print(table)
+    if cut_too_deep(facts):
+        consoles.say(console, "that is the cut alone; --finetune 500 --finetune-experts wins most of it back")
     consoles.say(console, f"{out}: look at it with: moegs-view {quote(str(out))}")
