@@ -191,13 +191,13 @@ def print_scores(console: Console, scores: evaluation.Scores, own: str | None, p
 
 
 def score_table(scores: evaluation.Scores) -> Table:
-    """A row for every expert, then for the mixture and for what it is measured against."""
+    """A row for every expert, then, where there are several, for the mixture and for what it is measured against."""
     gating = f", tile gating below {threshold(scores.skip_below)}" if scores.skip_below else ""
     table = _scoring(f"{scores.split} split, {scores.pictures} pictures{gating}", "mean gate")
     for name, score in scores.experts.items():
         table.add_row(escape(name), *_numbers(score), f"{scores.gates[name]:.1%}")
     table.add_section()
-    for name in evaluation.BESIDES:
+    for name in evaluation.BESIDES if len(scores.experts) > 1 else ():
         table.add_row(name, *_numbers(getattr(scores, name)), "")
     return table
 

@@ -12,7 +12,7 @@ from mixtures import mixture
 from moegs import checkpoint
 from moegs.checkpoint import Checkpoint
 from moegs.data import DataConfig, load_scene
-from moegs.mixture import Mixture
+from moegs.mixture import Mixture, sole
 from moegs.router import PixelConfig, UniformConfig, VolumeConfig
 
 
@@ -45,6 +45,17 @@ def test_eval_with_tile_gating_says_so_beside_the_scores(
     assert max(shares) > 0
     assert gated["experts"] == exact["experts"]
     assert gated["mixture"] != exact["mixture"]
+
+
+def test_one_expert_alone_has_one_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
+) -> None:
+    made = checkpoint.load(folder / "made.pt").mixture
+    checkpoint.save(Checkpoint(sole("poly", made.members[0], made.rig)), tmp_path / "poly.pt")
+    assert run(monkeypatch, "eval", tmp_path / "poly.pt", "--data", folder / "data") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert sum("poly" in row for row in rows) == 1
+    assert not any("mixture" in row or "oracle" in row for row in rows)
 
 
 def test_eval_tells_of_decoding_the_cameras_that_it_scores(

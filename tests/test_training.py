@@ -163,6 +163,7 @@ def test_each_picture_is_drawn_once_before_any_is_drawn_again():
         ({"experts": (training(name="oracle"),)}, "name 'oracle': is that of a score; choose another"),
         ({"seed": 10**23}, "seed: got 1"),
         ({"seed": -1}, "seed: got -1"),
+        ({"threads": 100_000}, "threads: got 100000, expected 1 to 4096"),
     ],
 )
 def test_refuses_a_run_that_cannot_be(values: dict, part: str):

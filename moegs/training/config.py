@@ -23,6 +23,8 @@ FREE = frozenset(
     ("parallel", "threads", "save_every", "snapshot_seconds", "gpu_share", *(f"data.{name}" for name in KEEPING))
 )
 """What may be another from sitting to sitting: how a run is done, and how often it says so."""
+MOST_THREADS = 4096.0
+"""Of one process, and processes: more than any machine has, and less than ends a process without a word."""
 LARGEST_SEED = 2**32
 """Each expert's own seed lies a little above; torch would take 64 bits."""
 
@@ -75,7 +77,8 @@ class TrainConfig:
         self._check_pruning()
         if not 0 <= self.seed < LARGEST_SEED:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more, less than {LARGEST_SEED}")
-        config.check_range(self, 1.0, math.inf, "parallel", "threads", "save_every")
+        config.check_range(self, 1.0, MOST_THREADS, "parallel", "threads")
+        config.check_range(self, 1.0, math.inf, "save_every")
         config.check_range(self, 0.0, math.inf, "snapshot_seconds")
         if not self.gpu_share > 0 or (self.gpu_share > 1 and not self.gpu_share.is_integer()):
             raise ValueError(f"gpu_share: got {self.gpu_share:g}, expected a share of 1 or a whole number of GPUs")

@@ -29,16 +29,19 @@ def to_pixels(picture: Float[Tensor, "H W 3"]) -> Pixels:
 
 
 def rgb(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, None]:
+    """The mixture's picture."""
     return to_pixels(render.picture), None
 
 
 def expert(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, None]:
+    """The picture of one expert alone."""
     return to_pixels(render.images[number]), None
 
 
 def gate(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    gate = render.gates[number].cpu().numpy()
-    return colorize(gate, HEAT), _gate_legend(f"gate of {mixture.names[number]}", (f"mean {gate.mean():.1%}",))
+    """The gate of one expert, in [0, 1], as heat."""
+    shares = render.gates[number].cpu().numpy()
+    return colorize(shares, HEAT), _gate_legend(f"gate of {mixture.names[number]}", (f"mean {shares.mean():.1%}",))
 
 
 def gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
@@ -56,6 +59,7 @@ def gate_grid(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pix
 
 
 def gate_tiles(experts: int, width: int, height: int) -> tuple[Tile, ...]:
+    """Where `gate_grid` shows each expert's gate, pixels."""
     return grid(experts, width, height, below=strip(width, height))
 
 
@@ -84,11 +88,12 @@ def argmax(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels
 
 
 def entropy(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    entropy = gate_entropy(render.gates).cpu().numpy()
+    """Entropy of the gates over log E, in [0, 1], as heat."""
+    doubt = gate_entropy(render.gates).cpu().numpy()
     legend = Legend(
-        "how undecided the router is", HEAT, ("0 one expert", "1 all equal"), notes=(f"mean {entropy.mean():.2f}",)
+        "how undecided the router is", HEAT, ("0 one expert", "1 all equal"), notes=(f"mean {doubt.mean():.2f}",)
     )
-    return colorize(entropy, HEAT), legend
+    return colorize(doubt, HEAT), legend
 
 
 def gate_entropy(gates: Float[Tensor, "E H W"]) -> Float[Tensor, "H W"]:
@@ -130,8 +135,9 @@ def nearness(render: MixtureRender) -> Float[Tensor, "H W"]:
 
 
 def alpha(mixture: Mixture, render: MixtureRender, number: int) -> tuple[Pixels, Legend]:
-    alpha = render.alpha[..., 0].cpu().numpy()
-    return colorize(alpha, "gray"), Legend("alpha", "gray", ("0", "0.5", "1"), notes=(f"mean {alpha.mean():.1%}",))
+    """How much of the background each pixel hides, in [0, 1], as grey."""
+    hidden = render.alpha[..., 0].cpu().numpy()
+    return colorize(hidden, "gray"), Legend("alpha", "gray", ("0", "0.5", "1"), notes=(f"mean {hidden.mean():.1%}",))
 
 
 def _gate_legend(title: str, notes: tuple[str, ...]) -> Legend:
