@@ -23,6 +23,12 @@ def test_points_carry_the_time_of_their_frame(tiny: Path) -> None:
     assert (points.times == 0).sum() == 20
     assert (points.times == 0.5).sum() == 7
     assert torch.equal(points.colors, torch.tensor([1.0, 0, 0]).expand(27, 3))
+    first = load_scene(DataConfig(path=tiny)).first_points
+    assert first is not None
+    assert torch.equal(first.times, torch.zeros(20))
+    both = load_scene(DataConfig(path=tiny, random_points=50))
+    assert both.first_points is not None
+    assert (len(both.points.means), len(both.first_points.means)) == (77, 70)  # random ones are of no frame
     later = load_scene(DataConfig(path=tiny, start=2)).points
     assert torch.equal(later.times, torch.zeros(7))
 

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 import recordings
+import torch
+from stamps import KINDS
 
 from moegs import checkpoint
-from moegs.data import DataConfig
+from moegs.data import DataConfig, load_scene
 from moegs.density import DensityConfig
 from moegs.experts.polynomial import PolynomialConfig
 from moegs.training import Sitting, TrainConfig, train
 from moegs.training.events import Event, Preparing, Skipped, Told
-from moegs.training.experts import ExpertTraining
+from moegs.training.experts import ExpertTrainee, ExpertTraining
 from moegs.training.sampling import Shuffled
 
 
@@ -50,6 +52,19 @@ def test_a_run_goes_on_with_its_frames_in_another_place(tmp_path: Path) -> None:
     heard: list[Event] = []
     train(moved, tmp_path, tmp_path / "run", heard.append, Sitting(resume=True))
     assert [type(event) for event in heard] == [Skipped, Skipped]
+
+
+@pytest.mark.parametrize(("kind", "count"), [("polynomial", 32), ("hexplane", 20), ("embedding", 20), ("keyframe", 20)])
+def test_the_polynomial_expert_alone_starts_from_the_points_of_later_frames(kind: str, count: int, tmp_path: Path):
+    recordings.write_n3v(tmp_path)
+    recordings.write_points(tmp_path / "points_0000.npz")
+    recordings.write_points(tmp_path / "points_0002.npz", count=12)
+    scene = load_scene(DataConfig(path=tmp_path, cache="memory"))
+    trainee = ExpertTrainee(ExpertTraining(name="e", expert=KINDS[kind]), scene, torch.device("cpu"))
+    assert len(trainee.expert) == count
+    if kind == "polynomial":
+        centers = torch.cat([group["time_centers"] for group in trainee.expert.groups.values()])
+        assert int((centers > 0).sum()) == 12
 
 
 def test_the_next_pictures_are_told_in_the_order_in_which_they_are_drawn() -> None:

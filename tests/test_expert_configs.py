@@ -77,8 +77,10 @@ def test_n3v_is_as_published():
 
 def test_the_first_scene_of_n3v_can_be_set_as_its_comment_says():
     text = (CONFIGS / "n3v.yaml").read_text()
-    wanted = [word.rstrip(",") for word in text.split("data:")[0].split() if word.startswith("experts[")]
+    wanted = [word.rstrip(",") for word in text.split("data:")[0].split() if word.startswith(("experts[", "router."))]
     found = experts("n3v", *wanted)
+    router = config.load(TrainConfig, CONFIGS / "n3v.yaml", wanted).router
+    assert (router.rate_weights, router.rate_temporal, router.rate_network) == (0.1, 0.01, 0.01)  # of flame_steak
     assert found["hexplane"].sampling == ShuffledConfig(batch=4)
     assert found["embedding"].density.gradient == 2e-4
 
@@ -97,6 +99,13 @@ def test_technicolor_is_as_published_for_painter():
     assert (keyframe.steps, keyframe.density.stop, keyframe.expert.time_pad) == (30_000, 25_000, 3)
     assert keyframe.expert.dynamic_rates.sh0.start == 2.5e-4
     assert (keyframe.expert.near, keyframe.expert.far) == (0.01, 300.0)
+
+
+def test_public_data_start_from_the_points_of_all_frames():
+    for name in ("n3v", "technicolor"):
+        whole = config.load(TrainConfig, CONFIGS / f"{name}.yaml")
+        assert whole.data.points_at == "every"
+        assert [e.name for e in whole.experts if e.expert.every_frame] == ["polynomial"]
 
 
 def test_an_own_capture_assumes_nothing_about_where_the_scene_lies():

@@ -85,7 +85,12 @@ def _load(config: DataConfig, with_points: bool, on_prepared: OnPrepared | None)
     start = points.start(scene, depths, recording, config, on_prepared or (lambda what, done, of: None))
     rig = replace(rig, bounds=start.bounds)
     return replace(
-        scene, rig=rig, points=start.points, warnings=start.warnings, summary=f"{summary}; starts from {start.told}"
+        scene,
+        rig=rig,
+        points=start.points,
+        warnings=start.warnings,
+        summary=f"{summary}; starts from {start.told}",
+        first_points=start.first,
     )
 
 

@@ -116,7 +116,9 @@ class DataConfig:
         if self.points_file is not None and self.points in ("none", "triangulation"):
             raise ValueError(f"points_file: points is {self.points}, so it is not read; leave one of them out")
         if self.points_at == "every" and (self.points in ("none", "file") or self.points_file is not None):
-            raise ValueError("points_at: every, but nothing is triangulated; set points to triangulation")
+            raise ValueError(
+                "points_at: every, but nothing is triangulated; set points to triangulation, or points_at to first"
+            )
         if self.points_step > 1 and self.points_at == "first":
             raise ValueError(f"points_step: got {self.points_step}, but points_at is first; set that to every")
         found = self.points in ("file", "triangulation") or self.points_file is not None

@@ -29,6 +29,8 @@ class Start:
     """What is there before training."""
 
     points: Points
+    first: Points
+    """The same but for those that were found at later frames than the first."""
     bounds: Float[Tensor, "2 3"]
     """The box around what they show, world units."""
     told: str
@@ -56,7 +58,7 @@ def start(scene: Scene, depths: Depths, recording: Recording, config: DataConfig
         found = points
     count = config.random_points or (UNASKED if found is None else 0)
     if found is not None and not count:
-        return Start(found, bounds(found), told, warnings)
+        return Start(found, of_first(found), bounds(found), told, warnings)
     told = f"{told} and {count:,} random ones" if told else f"{count:,} random points"
     box = torch.tensor(config.bounds or recording.box) if config.bounds or recording.box else None
     if box is None and any(math.isinf(depths[number][1]) for number in scene.rig.train):
@@ -66,8 +68,18 @@ def start(scene: Scene, depths: Depths, recording: Recording, config: DataConfig
     else:
         scattered = scattering.in_box(count, scene, box, found, config.seed)
     if found is None:
-        return Start(scattered, bounds(scattered) if box is None else box, told, warnings)
-    return Start(join(found, scattered), bounds(found), told, warnings)
+        return Start(scattered, scattered, bounds(scattered) if box is None else box, told, warnings)
+    first = join(of_first(found), scattered)
+    return Start(join(found, scattered), first, bounds(found), told, warnings)
+
+
+def of_first(points: Points) -> Points:
+    """Those of the earliest time that at least two of `points` have; all, where no two share one."""
+    times, counts = points.times.unique(return_counts=True)
+    if not bool((counts > 1).any()):
+        return points
+    first = points.times == times[counts > 1][0]
+    return Points(points.means[first], points.colors[first], points.times[first])
 
 
 def _found(
@@ -84,7 +96,7 @@ def _found(
         if config.points_at == "every":
             raise ValueError(
                 f"{config.path}: data.points_at is every, but '{files[0].name}' has points; set data.points to "
-                "triangulation to find them anew"
+                "triangulation to find them anew, or data.points_at to first to start from these"
             )
         return read, f"in '{files[0].name}'{' and its like' * (len(files) > 1)}", ()
     if config.points_file is not None:

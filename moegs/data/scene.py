@@ -158,6 +158,8 @@ class Scene:
     """What was read, in one line for people."""
     warnings: tuple[str, ...] = ()
     """What makes training from it worse than it could be, a line each."""
+    first_points: Points | None = None
+    """`points` but for those that were found at later frames than the first; None: none were."""
 
     def frames(self, camera: int) -> Sequence[int]:
         """The frames that there is a photo of from `camera`."""

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -73,6 +73,9 @@ class Decay:
 class ExpertConfig(ABC):
     """What a kind needs to be built, and what all kinds have in common; each kind's config adds its own `kind`."""
 
+    every_frame: ClassVar[bool] = False
+    """Whether it starts from the points of all frames, each with its time, where there are such; else from those of
+    the first."""
     kind: str
     sh_degree: int = 3
     """Of the colour's spherical harmonics, 0 to 3."""

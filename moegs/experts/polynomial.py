@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +40,7 @@ class PolynomialRates(CanonicalRates):
 class PolynomialConfig(ExpertConfig):
     """The defaults are those published for N3V, with spherical harmonics as in MoE-GS."""
 
+    every_frame: ClassVar[bool] = True
     kind: Literal["polynomial"] = "polynomial"
     lowpass: LowPass = LowPass(blur=0.1, compensated=True)
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)

@@ -152,7 +152,8 @@ class ExpertTrainee(Trainee):
         self.ground = Ground(scene.rig.timeline.frames, len(self.views), self.extent)
         self.sampler: Sampler = config.sampling.start(scene)
         if learned is None:
-            self._take(config.expert.start(scene.points, scene.rig.timeline.frames, len(self.views)))
+            points = scene.points if config.expert.every_frame else scene.first_points or scene.points
+            self._take(config.expert.start(points, scene.rig.timeline.frames, len(self.views)))
         else:
             self._take(learned.expert.requires_grad_(True))
         self.last: _Last | None = None
