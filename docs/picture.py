@@ -39,9 +39,7 @@ def main(out: Path = ROOT / "docs" / "viewer.png", view: str = "gate-argmax", fr
 def photograph(page: Page, out: Path, view: str, frame: int) -> None:
     """Sets the page's controls, waits until the picture is sharp, and takes it."""
     page.locator("[data-moegs=statistics]").wait_for(timeout=120_000)
-    notice = page.locator(".mantine-Notification-closeButton")  # viser's note on rendering in software
-    if notice.count():
-        notice.first.click()
+    page.add_style_tag(content="[data-moegs=software] { display: none !important }")  # true of this browser alone
     page.get_by_role("textbox").first.fill(str(frame))
     page.get_by_role("combobox", name="View", exact=True).click()
     page.get_by_role("option", name=view, exact=True).click()

@@ -32,14 +32,14 @@ def test_networks_are_all_linear_layers_of_an_expert_and_nothing_with_a_row_per_
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
-def test_compiled_networks_draw_the_same_picture(tmp_path: Path) -> None:
+def test_compiled_networks_draw_the_same_picture(backend: str, tmp_path: Path) -> None:
     made = tmp_path / "made.pt"
     checkpoint.save(checkpoint.Checkpoint(mixture(("hex", "emb"), count=50)), made)
     pictures = []
     for flags in ([], ["--compile"]):  # in processes without the tests' shape checks, which cannot be compiled
         out = tmp_path / f"{len(flags)}.png"
         command = [sys.executable, "-m", "moegs", "render", str(made), "--time", "3", "--out", str(out), *flags]
-        subprocess.run(command, check=True)
+        subprocess.run([*command, "--device", backend], check=True)
         pictures.append(cv2.imread(str(out)).astype(int))  # type: ignore[union-attr]
     assert pictures[0].std() > 1
     assert abs(pictures[0] - pictures[1]).max() <= 1

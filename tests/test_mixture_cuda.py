@@ -163,6 +163,31 @@ def test_a_recording_follows_the_router_and_leaves_muted_experts_alone(
 
 
 @torch.no_grad()
+def test_half_precision_is_recorded_too(pair: tuple[Mixture, Mixture], recorded: Mixture) -> None:
+    plain = deepcopy(pair[1])
+    for made, graph in ((recorded, True), (plain, False)):
+        Acceleration(cuda_graph=graph, half=True).apply(made)
+        made.instants.forget()
+    for t in (T, T, 0.5, T):
+        assert_same_frame(recorded.render(plain.rig.cameras[0], t), plain.render(plain.rig.cameras[0], t))
+    assert recorded.at(T)[0].sh.dtype == torch.float16
+    assert recorded.graphs is not None
+    assert recorded.graphs.played == 3
+
+
+@torch.no_grad()
+def test_a_kept_instant_is_drawn_as_a_new_one(pair: tuple[Mixture, Mixture]) -> None:
+    made = deepcopy(pair[1])
+    near, other = made.rig.cameras[:2]
+    made.render(near, T), made.render(other, 0.5)
+    gaussians = made.at(T)
+    kept = made.render(near, T)
+    assert all(one is same for one, same in zip(made.at(T), gaussians, strict=True))
+    made.instants.forget()
+    assert_same_frame(kept, made.render(near, T))
+
+
+@torch.no_grad()
 def test_half_precision_moves_no_pixel_by_more_than_a_step(pair: tuple[Mixture, Mixture]) -> None:
     made = deepcopy(pair[1])
     Acceleration(half=True).apply(made)

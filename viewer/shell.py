@@ -22,9 +22,12 @@ body:has(#webgl-software-rendering) [data-moegs=software] { display: block }
 div:has(> [data-moegs=expert]) + div > div > div:first-child { display: none }
 div:has(> [data-moegs=expert][data-muted]) + div button:first-child { background: #c2410c; color: #fff }
 div:has(> [data-moegs=expert][data-solo]) + div button:last-child { background: #0f766e; color: #fff }
+body:has([aria-haspopup=listbox][aria-expanded=true]) [role=tooltip] { visibility: hidden }
+[role=tab][aria-selected=true] { color: #c9c9cc !important }
 """
 """The cover; a line in the panel in place of viser's note, over the picture, on WebGL in software; buttons below an
-expert's line as wide as the panel, and lit while they are on."""
+expert's line as wide as the panel, and lit while they are on; no hint behind an open list; the head of the window of a
+pixel, which viser writes dark blue on black, legible."""
 
 SCRIPT = """
 // Else viser lowers the canvas's resolution for good where WebGL is slow, and with it the size of every picture.

@@ -92,6 +92,19 @@ def test_nothing_lies_over_the_picture_and_the_panel_tells_of_webgl_in_software(
     page.evaluate(rename, ["gone", "webgl-software-rendering"])
 
 
+def test_no_hint_stands_behind_an_open_list(page: Page) -> None:
+    view = page.get_by_role("combobox", name="View", exact=True)
+    view.hover()
+    expect(page.get_by_role("tooltip")).to_be_visible()
+    view.click()
+    expect(page.get_by_role("option", name="depth", exact=True)).to_be_visible()
+    expect(page.locator("[role=tooltip]")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator("[role=tooltip]")).to_be_visible()
+    page.mouse.move(10, 590)
+    expect(page.locator("[role=tooltip]")).to_have_count(0)
+
+
 def test_the_time_slider_changes_it(page: Page) -> None:
     changed(page, lambda: page.get_by_role("textbox").first.fill("4"))  # beside the slider
     expect(page.locator("[data-moegs=clock]")).to_contain_text("frame 4")
