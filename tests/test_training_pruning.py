@@ -14,12 +14,13 @@ from moegs import checkpoint, pruning
 from moegs.checkpoint import Checkpoint
 from moegs.data.scene import Scene
 from moegs.mixture import Mixture
+from moegs.rasterize import cpu
 from moegs.router import UniformConfig, VolumeAwareConfig
 from moegs.runs import RunFolder, status
 from moegs.schedules import scaled
 from moegs.training import Sitting, TrainConfig, train
 from moegs.training import pruning as stage
-from moegs.training.events import Begun, Event, Resumed, Skipped, Working
+from moegs.training.events import Begun, Compiling, Event, Resumed, Skipped, Working
 from moegs.training.joint import JointTrainee
 from moegs.training.loop import run
 from moegs.training.pruning import Pruning, largest
@@ -102,6 +103,18 @@ def test_the_scores_of_those_that_stay_stay_too_and_are_not_measured_again(monke
     }
     assert counts["after"] == {name: count - round(count / 2) for name, count in counts["before"].items()}
     assert twice.provenance["pruned"]["earlier"]["settings"]["ratio"] == 0.4
+
+
+def test_who_waits_for_scores_is_told_of_the_kernels_that_are_compiled_first(monkeypatch: pytest.MonkeyPatch):
+    heard: list[Event] = []
+    monkeypatch.setattr(cpu, "is_compiled", lambda: False)
+    monkeypatch.setattr(cpu, "warm_up", lambda: None)
+    weighed = stage.cut(Checkpoint(made()), stamps.scene(), Pruning(ratio=0.0), heard.append)
+    assert heard[0] == Compiling("pruned")
+    assert isinstance(heard[1], Working)
+    del heard[:]
+    stage.cut(weighed, stamps.scene(), Pruning(ratio=0.4), heard.append)
+    assert heard == []
 
 
 @pytest.mark.parametrize(

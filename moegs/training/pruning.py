@@ -15,7 +15,7 @@ from moegs.pruning import Criterion, Scope
 from moegs.schedules import Steps
 from moegs.training.events import Scored, Told, Working
 from moegs.training.joint import JointTrainee
-from moegs.training.loop import OnEvent, Plan, run
+from moegs.training.loop import OnEvent, Plan, compile_kernels, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
 from moegs.training.validation import mean_psnr
@@ -109,6 +109,7 @@ def check_criterion(mixture: Mixture, criterion: Criterion) -> None:
 
 def weighed(mixture: Mixture, scene: Scene, every: int, on_event: OnEvent) -> dict[str, dict[str, Tensor]]:
     """The scores by all criteria, on each `every`th frame of the training cameras."""
+    compile_kernels(NAME, mixture, on_event)
     return pruning.importance(mixture, views(mixture, scene, every), telling("Gaussians weighed in views", on_event))
 
 
