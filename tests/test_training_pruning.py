@@ -123,6 +123,10 @@ def test_who_waits_for_scores_is_told_of_the_kernels_that_are_compiled_first(mon
         ({}, "pruning: got none of ratio, threshold and max_drop; give one"),
         ({"ratio": 0.5, "max_drop": 0.1}, "pruning: got ratio, max_drop of ratio, threshold and max_drop; give one"),
         ({"ratio": 1.2}, "ratio: got 1.2, expected the share of Gaussians that goes"),
+        (
+            {"threshold": 0.1, "scope": "expert"},
+            "scope: got expert with a threshold, which is the same for every expert",
+        ),
         ({"max_drop": -0.1}, "max_drop: got -0.1, expected a number of 0 or more"),
         ({"ratio": 0.5, "weigh_every": 0}, "weigh_every, check_every: got 0 and 5, expected at least 1 frame"),
         ({"ratio": 0.5, "finetune": -1}, "finetune: got -1, expected 0 or more steps"),
