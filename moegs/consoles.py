@@ -1,4 +1,4 @@
-"""Consoles: what is printed through rich is printed as it is, brackets and colons in names too."""
+"""Consoles: what is printed through rich is printed as it is, brackets and colons in names too; and how often."""
 
 from rich import markup
 from rich.console import Console
@@ -6,10 +6,20 @@ from rich.text import Text
 
 from moegs.lines import one_line
 
+LINE_SECONDS = 30.0
+"""Between two lines of what takes long, where the output is no terminal ..."""
+SOON_SECONDS = 5.0
+"""... or less in its first two minutes, a quarter of its time so far, but no less than this."""
+
 
 def console(stderr: bool = False) -> Console:
     """Standard output, or standard error; a name such as :car: is no picture there."""
     return Console(stderr=stderr, emoji=False)
+
+
+def pause(seconds: float) -> float:
+    """How long what has taken so many `seconds` stays silent between two lines, seconds."""
+    return min(LINE_SECONDS, max(SOON_SECONDS, seconds / 4))
 
 
 def escape(text: str) -> str:

@@ -103,6 +103,7 @@ def print_facts(console: Console, path: Path, facts: dict[str, Any]) -> None:
         "views": " ".join(facts["views"]),
         **_origin(facts["provenance"], "training" if router is None else "router's training"),
         **_pruned(facts["provenance"].get("pruned")),
+        **_compact(facts["provenance"].get("compact")),
         **_weighed(facts["importance"]),
         **_held_out(facts["scores"]),
     }
@@ -126,6 +127,15 @@ def _pruned(told: Any) -> dict[str, str]:
             return {"pruned": f"{share:.1%} of the Gaussians of {origin}, by {criterion}"}
         case {"earlier": earlier}:
             return _pruned(earlier)
+        case _:
+            return {}
+
+
+def _compact(told: Any) -> dict[str, str]:
+    """What was kept in fewer bits, in one line, where anything was."""
+    match told:
+        case {"from": str(origin), "loss": float(loss), "loss_is": str(how)}:
+            return {"compact": f"{origin} in fewer bits, {loss:.3f} dB lost, {how}"}
         case _:
             return {}
 

@@ -36,7 +36,7 @@ def test_a_compact_checkpoint_says_what_it_lost_and_opens(
     full, data = full_and_data
     out = tmp_path / "small.pt"
     assert run(monkeypatch, "export", full, "--compact", "--out", out, "--json", "-") == 0
-    facts = json.loads(capsys.readouterr().out)
+    facts = estimated = json.loads(capsys.readouterr().out)
     assert facts["bytes"] == out.stat().st_size
     assert facts["bytes_before"] == full.stat().st_size
     assert facts["loss_is"] == "estimated"
@@ -51,6 +51,8 @@ def test_a_compact_checkpoint_says_what_it_lost_and_opens(
     assert run(monkeypatch, "export", full, "--compact", "--out", out) == 1
     assert f"{out}: exists already" in capsys.readouterr().err
     assert run(monkeypatch, "info", out) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"compact made.pt in fewer bits, {estimated['loss']:.3f} dB lost, estimated" in words
 
 
 def test_a_ply_for_each_frame_that_was_asked_for(

@@ -23,10 +23,19 @@ from moegs.router import VolumeConfig
 
 
 def read(path: Path) -> Gaussians:
-    """The file as Kerbl et al.'s viewer takes it: sigmoid, exp, and channel by channel for the higher harmonics."""
-    vertices = plyfile.PlyData.read(str(path))["vertex"].data
-    column = lambda name: torch.from_numpy(np.array(vertices[name], dtype=np.float32))  # noqa: E731
-    rest = sum(name.startswith("f_rest_") for name in vertices.dtype.names) // 3
+    """The file as Kerbl et al.'s viewer takes it: sigmoid, exp, and channel by channel for the higher harmonics.
+
+    Its bytes are read without plyfile, which wrote them: lines up to end_header, then little-endian float32.
+    """
+    header, _, data = path.read_bytes().partition(b"end_header\n")
+    lines = [line.split() for line in header.decode("ascii").splitlines()]
+    assert ["format", "binary_little_endian", "1.0"] in lines
+    (count,) = (int(line[2]) for line in lines if line[:2] == ["element", "vertex"])
+    names = [line[2] for line in lines if line[:2] == ["property", "float"]]
+    assert len(names) == sum(line[0] == "property" for line in lines)
+    vertices = np.frombuffer(data, "<f4").reshape(count, len(names))
+    column = lambda name: torch.from_numpy(vertices[:, names.index(name)].copy())  # noqa: E731
+    rest = sum(name.startswith("f_rest_") for name in names) // 3
     sh = torch.stack([column(f"f_dc_{c}") for c in range(3)], dim=1)[:, None]
     if rest:
         higher = torch.stack([column(f"f_rest_{i}") for i in range(3 * rest)], dim=1).reshape(-1, 3, rest)

@@ -14,12 +14,13 @@ from moegs import checkpoint, pruning
 from moegs.checkpoint import Checkpoint
 from moegs.data.scene import Scene
 from moegs.mixture import Mixture
+from moegs.rasterize import cpu
 from moegs.router import UniformConfig, VolumeAwareConfig
 from moegs.runs import RunFolder, status
 from moegs.schedules import scaled
 from moegs.training import Sitting, TrainConfig, train
 from moegs.training import pruning as stage
-from moegs.training.events import Begun, Event, Resumed, Skipped, Working
+from moegs.training.events import Begun, Compiling, Event, Resumed, Skipped, Working
 from moegs.training.joint import JointTrainee
 from moegs.training.loop import run
 from moegs.training.pruning import Pruning, largest
@@ -104,12 +105,28 @@ def test_the_scores_of_those_that_stay_stay_too_and_are_not_measured_again(monke
     assert twice.provenance["pruned"]["earlier"]["settings"]["ratio"] == 0.4
 
 
+def test_who_waits_for_scores_is_told_of_the_kernels_that_are_compiled_first(monkeypatch: pytest.MonkeyPatch):
+    heard: list[Event] = []
+    monkeypatch.setattr(cpu, "is_compiled", lambda: False)
+    monkeypatch.setattr(cpu, "warm_up", lambda: None)
+    weighed = stage.cut(Checkpoint(made()), stamps.scene(), Pruning(ratio=0.0), heard.append)
+    assert heard[0] == Compiling("pruned")
+    assert isinstance(heard[1], Working)
+    del heard[:]
+    stage.cut(weighed, stamps.scene(), Pruning(ratio=0.4), heard.append)
+    assert heard == []
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({}, "pruning: got none of ratio, threshold and max_drop; give one"),
         ({"ratio": 0.5, "max_drop": 0.1}, "pruning: got ratio, max_drop of ratio, threshold and max_drop; give one"),
         ({"ratio": 1.2}, "ratio: got 1.2, expected the share of Gaussians that goes"),
+        (
+            {"threshold": 0.1, "scope": "expert"},
+            "scope: got expert with a threshold, which is the same for every expert",
+        ),
         ({"max_drop": -0.1}, "max_drop: got -0.1, expected a number of 0 or more"),
         ({"ratio": 0.5, "weigh_every": 0}, "weigh_every, check_every: got 0 and 5, expected at least 1 frame"),
         ({"ratio": 0.5, "finetune": -1}, "finetune: got -1, expected 0 or more steps"),

@@ -15,10 +15,11 @@ from rich.console import Console
 from stamps import KINDS, KilledError, settings, stop_after, training
 from torch.testing import assert_close
 
-from moegs import checkpoint
+from moegs import checkpoint, consoles
+from moegs.cli.progress import progress as cli_progress
 from moegs.data import DataConfig
 from moegs.runs import RunFolder, lock, status
-from moegs.training import Sitting, TrainingError, loop, progress, train
+from moegs.training import Sitting, TrainingError, loop, train
 from moegs.training.events import Begun, Event, Progress, Resumed, Saved, Scored, Skipped, Working, working
 from moegs.training.loop import OnEvent
 from moegs.training.progress import show
@@ -196,10 +197,29 @@ def test_without_a_terminal_what_begins_after_the_steps_is_told_at_once():
     assert text.getvalue() == "distill-poly: held-out pictures scored, 0 of 30\n"
 
 
+def test_without_a_terminal_what_takes_long_is_told_soon_and_then_ever_less_often(monkeypatch: pytest.MonkeyPatch):
+    """A view a second for five minutes: weighed Gaussians in a phase of a run, and a verb's bar."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    text = {"run": io.StringIO(), "verb": io.StringIO()}
+    monkeypatch.setattr(consoles, "console", lambda stderr: Console(file=text["verb"]))
+    with show(Console(file=text["run"])) as on_event, cli_progress("views") as advance:
+        for second in range(301):
+            now = float(second)
+            on_event(Working("pruned", "views", second + 1, 301))
+            advance(second + 1, 301)
+    told = {who: [int(line.split()[-3]) - 1 for line in each.getvalue().splitlines()] for who, each in text.items()}
+    assert told["run"] == told["verb"]
+    pauses = [after - before for before, after in zip([0, *told["run"]], told["run"], strict=False)]
+    assert pauses[:4] == [5, 5, 5, 5]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 30
+    assert sum(seconds < 120 for seconds in told["run"]) < 15
+
+
 def test_what_is_left_is_told_from_steps_that_no_longer_compile(monkeypatch: pytest.MonkeyPatch):
     """The first steps took a minute, all others two seconds; a line each."""
-    monkeypatch.setattr(progress, "SOON_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(consoles, "pause", lambda seconds: 0.0)
     text = io.StringIO()
     with show(Console(file=text)) as on_event:
         on_event(Begun("router", 1))

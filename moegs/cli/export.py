@@ -11,7 +11,7 @@ from moegs import checkpoint, compact, consoles, evaluation, fusion, reports
 from moegs.checkpoint import Checkpoint
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
-from moegs.cli.progress import decode, progress
+from moegs.cli.progress import decode, progress, tell_compiling
 from moegs.gaussians import Gaussians
 from moegs.mixture import Mixture
 from moegs.ply import write_plys
@@ -96,6 +96,7 @@ def export(
     loaded = load(path, device)
     refuse_unwritable(compact.out, json)
     settings = None if data is None else dataset.of(data.absolute(), loaded.provenance)
+    tell_compiling(loaded.mixture.device)
     facts: dict[str, Any] = {}
     if ply.ply is not None:
         facts["ply"] = _write_plys(loaded.mixture, ply)

@@ -15,9 +15,6 @@ from moegs import consoles
 if TYPE_CHECKING:
     from moegs.data.scene import Scene
 
-LINE_SECONDS = 30.0
-"""Between two lines where the output is no terminal."""
-
 
 @contextmanager
 def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
@@ -35,11 +32,11 @@ def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _lines(console: Console, unit: str) -> Callable[[int, int], None]:
-    printed = time.monotonic()
+    begun = printed = time.monotonic()
 
     def advance(done: int, of: int) -> None:
         nonlocal printed
-        if (now := time.monotonic()) - printed >= LINE_SECONDS:
+        if (now := time.monotonic()) - printed >= consoles.pause(now - begun):
             printed = now
             console.print(f"{unit}: {done} of {of}", highlight=False, soft_wrap=True, markup=False)
 

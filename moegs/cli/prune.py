@@ -12,6 +12,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 from moegs import checkpoint, consoles, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable, want_suffix
+from moegs.cli.progress import tell_compiling
 from moegs.consoles import escape
 from moegs.program import resumable
 from moegs.pruning import Criterion, Scope
@@ -111,6 +112,8 @@ def prune(
     source = dataset.of(data.absolute(), whole.provenance)
     training, note = recipes.router(path, whole)
     refuse_unwritable(out, json)
+    if not pruning.weigh_anew and settings.criterion in whole.criteria:
+        tell_compiling(whole.mixture.device)  # weighing tells it itself
     wanted = Thinning(
         sha256=thinning.sha256(path), data=source, prune=settings, router=training, weigh_anew=pruning.weigh_anew
     )

@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from moegs import consoles, reports
 from moegs.cli.data_options import DataChoices
 from moegs.cli.files import CheckpointPath, load, refuse_loss, refuse_unwritable
-from moegs.cli.progress import decode, progress
+from moegs.cli.progress import decode, progress, tell_compiling
 from moegs.pruning import Criterion, Scope, kept
 from moegs.system import Device
 
@@ -80,8 +80,10 @@ def sweep(
     if measuring.criterion not in loaded.criteria:
         with show() as on_event:
             scores = pruning.weighed(loaded.mixture, scene, measuring.weigh_every, on_event)
-    elif measuring.weigh_every > 1:
-        print(f"{path}: holds its scores already, so that --weigh-every is not used", file=sys.stderr)
+    else:
+        tell_compiling(loaded.mixture.device)
+        if measuring.weigh_every > 1:
+            print(f"{path}: holds its scores already, so that --weigh-every is not used", file=sys.stderr)
     by = scores[measuring.criterion]
     console = consoles.console(stderr=str(json) == "-")
     console.print(HEAD, highlight=False)

@@ -133,7 +133,7 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
     """
     cure = "lower density.limit or the batch, raise data.downscale"
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), memory_told(trainee.name, cure):
-        _compile(trainee, on_event)
+        compile_kernels(trainee.name, trainee.module, on_event)
         torch.manual_seed(plan.seed)
         step, before = _take_up(trainee, draws, plan.state_file)
         if step:
@@ -150,14 +150,15 @@ def run(trainee: Trainee, draws: Sampler, plan: Plan, on_event: OnEvent) -> floa
         return meter.seconds
 
 
-def _compile(trainee: Trainee, on_event: OnEvent) -> None:
-    """Says so and compiles the CPU's kernels where they are not: their minute is none of the training's time."""
-    if any(tensor.device.type != "cpu" for tensor in trainee.module.parameters()):
+def compile_kernels(name: str, module: nn.Module, on_event: OnEvent) -> None:
+    """Compiles the CPU's kernels, and says so, where they are not yet and `module` is on a CPU: their minute is none of
+    the time that the phase `name` takes."""
+    if any(tensor.device.type != "cpu" for tensor in module.parameters()):
         return
     from moegs.rasterize import cpu
 
     if not cpu.is_compiled():
-        on_event(Compiling(trainee.name))
+        on_event(Compiling(name))
         cpu.warm_up()
 
 

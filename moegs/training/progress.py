@@ -28,10 +28,6 @@ from moegs.training.events import (
 )
 from moegs.training.loop import OnEvent
 
-LINE_SECONDS = 30.0
-"""Between two lines of one phase where the output is no terminal ..."""
-SOON_SECONDS = 5.0
-"""... or less in its first two minutes, a quarter of its time so far, but no less than this."""
 COLD_STEPS = 5
 """The first steps of a sitting, in which kernels compile: they say nothing of how long the rest takes."""
 
@@ -71,6 +67,8 @@ class Reporter:
             disable=not console.is_terminal,
         )
         self.tasks: dict[str, TaskID] = {}
+        self.begun: dict[str, float] = {}
+        """When each clock of `_preparing` started."""
         self.printed: dict[str, float] = {}
         self.warm: dict[str, Progress] = {}
         """Of each phase the first event after its cold steps."""
@@ -98,7 +96,8 @@ class Reporter:
             self.bars.update(self.tasks[task], completed=done)
             return
         now = time.monotonic()
-        if now - self.printed.setdefault(clock, now) >= LINE_SECONDS or not done:
+        so_far = now - self.begun.setdefault(clock, now)
+        if now - self.printed.setdefault(clock, now) >= consoles.pause(so_far) or not done:
             self.printed[clock] = now
             consoles.say(self.console, f"{words}, {done} of {of}")
 
@@ -111,8 +110,8 @@ class Reporter:
             return
         now = time.monotonic()
         left = self._left(event)
-        pause = min(LINE_SECONDS, max(SOON_SECONDS, event.seconds / 4))
-        if event.step < event.steps and now - self.printed.get(event.name, -math.inf) < pause:
+        printed = self.printed.get(event.name, -math.inf)
+        if event.step < event.steps and now - printed < consoles.pause(event.seconds):
             return
         self.printed[event.name] = now
         consoles.say(

@@ -15,7 +15,7 @@ from moegs.pruning import Criterion, Scope
 from moegs.schedules import Steps
 from moegs.training.events import Scored, Told, Working
 from moegs.training.joint import JointTrainee
-from moegs.training.loop import OnEvent, Plan, run
+from moegs.training.loop import OnEvent, Plan, compile_kernels, run
 from moegs.training.routing import RouterTrainee, RouterTraining
 from moegs.training.sampling import Shuffled
 from moegs.training.validation import mean_psnr
@@ -49,7 +49,7 @@ class Pruning:
     """`gate-gradient`: how much the gate of its expert depends on a Gaussian, as published. `contribution`: how much it
     adds to the mixture's pictures."""
     scope: Scope = "mixture"
-    """Whether the ratio is of all Gaussians together, or of each expert's alike. A threshold is the same for all."""
+    """Whether the ratio is of all Gaussians together, or of each expert's alike. A threshold has no share."""
     weigh_every: int = 1
     """Each so many frames of every training camera give the scores."""
     check_every: int = 5
@@ -69,6 +69,8 @@ class Pruning:
             raise ValueError(f"pruning: got {', '.join(asked) or 'none'} of ratio, threshold and max_drop; give one")
         if self.ratio is not None and not 0 <= self.ratio <= 1:
             raise ValueError(f"ratio: got {self.ratio:g}, expected the share of Gaussians that goes, in [0, 1]")
+        if self.threshold is not None and self.scope == "expert":
+            raise ValueError("scope: got expert with a threshold, which is the same for every expert; leave scope out")
         for name in ("threshold", "max_drop"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: got {getattr(self, name):g}, expected a number of 0 or more")
@@ -109,6 +111,7 @@ def check_criterion(mixture: Mixture, criterion: Criterion) -> None:
 
 def weighed(mixture: Mixture, scene: Scene, every: int, on_event: OnEvent) -> dict[str, dict[str, Tensor]]:
     """The scores by all criteria, on each `every`th frame of the training cameras."""
+    compile_kernels(NAME, mixture, on_event)
     return pruning.importance(mixture, views(mixture, scene, every), telling("Gaussians weighed in views", on_event))
 
 
