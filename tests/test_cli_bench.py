@@ -62,6 +62,7 @@ def test_photos_are_compared_where_there_are_any(
         (("--json", "-", "--markdown", "-"), "standard output can take one of them"),
         (("--skip-below", 1.5), "skip_below: got 1.5"),
         (("--against", "nowhere.pt"), "nowhere.pt: does not exist"),
+        (("--against",), "--against: stands without a value"),
         (("--data", "nowhere", "--size", "20x20"), "--data: the photos are 48x32; leave --size out"),
         (("--data", "nowhere", "--time", "0.5"), "--data: no photo at frame 0.5; give --time a whole frame"),
         (("--data", "nowhere"), "nowhere"),

@@ -90,6 +90,14 @@ def test_eval_refuses_gating_that_is_none(
     assert told in refusal(monkeypatch, capsys, "eval", folder / "made.pt", "--data", folder / "data", *asked)
 
 
+@pytest.mark.parametrize("option", ["--routers", "--set"])
+def test_eval_refuses_an_option_without_its_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, option: str
+) -> None:
+    asked = ("eval", folder / "made.pt", "--data", folder / "data")
+    assert f"{option}: stands without a value" in refusal(monkeypatch, capsys, *asked, option)
+
+
 def test_eval_scores_the_experts_and_what_they_are_measured_against(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -45,6 +45,14 @@ def test_experts_are_muted_by_one_option_or_one_each(
         assert Shot.from_json(picture.info[export.SHOT_KEY]).active == (False, False)
 
 
+@pytest.mark.parametrize("option", ["--mute", "--solo"])
+def test_an_option_for_experts_without_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path, option: str
+) -> None:
+    asked = ("render", made_file, "--out", tmp_path / "x.png", option)
+    assert f"{option}: stands without a value" in refusal(monkeypatch, capsys, *asked)
+
+
 def test_a_turntable_is_a_video_of_even_size(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, made_file: Path
 ) -> None:

@@ -59,6 +59,8 @@ def test_train_refuses_what_has_no_place(
     assert "2 configurations, but 1 names" in capsys.readouterr().err
     assert run(monkeypatch, "train", demo, "--out", tmp_path, "--budget", "0") == 1
     assert "budget: got 0, expected a share" in capsys.readouterr().err
+    assert run(monkeypatch, "train", demo, "--out", tmp_path, "--set") == 1
+    assert "--set: stands without a value" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

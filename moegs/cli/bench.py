@@ -73,7 +73,7 @@ def bench(
     """
     from moegs.benchmark import Rounds, View, measure, tables
 
-    against = joined(timing.against)
+    against = joined(timing.against, "--against")
     refuse_loss((json, markdown), (path, *against), force)
     if str(json) == "-" and str(markdown) == "-":
         raise ValueError("--json -, --markdown -: standard output can take one of them; name a file for the other")

@@ -35,6 +35,6 @@ class DataChoices:
         known, own = provenance.get("choices"), (*KEEPING, *PLACES)  # a checkpoint says nothing of this machine
         values = {key: value for key, value in known.items() if key not in own} if isinstance(known, dict) else {}
         values["path"] = str(data)
-        config.override(values, joined(self.set))
+        config.override(values, joined(self.set, "--set"))
         settings = config.build(DataConfig, values, "data")
         return settings if self.cache_dir is None else replace(settings, cache_dir=self.cache_dir.absolute())

@@ -62,7 +62,7 @@ def evaluate(
     """
     from moegs.data import load_scene
 
-    routers = joined(scoring.routers)
+    routers = joined(scoring.routers, "--routers")
     refuse_loss((json,), (path, *(file for each in routers for file in rivals.files(each))), force)
     protocol = evaluation.Protocol(scoring.split, scoring.every, scoring.lpips, scoring.skip_below)
     loaded = load(path, device)

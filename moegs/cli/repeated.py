@@ -11,6 +11,11 @@ Repeated = Annotated[tuple[tuple[T, ...], ...], UseAppendAction]
 """The values of each time that the option stands."""
 
 
-def joined(values: tuple[tuple[T, ...], ...]) -> tuple[T, ...]:
-    """All of them, in their order."""
+def joined(values: tuple[tuple[T, ...], ...], option: str) -> tuple[T, ...]:
+    """All of them, in their order.
+
+    Raises ValueError where the `option` stands without a value, which would be taken for left out.
+    """
+    if not all(values):
+        raise ValueError(f"{option}: stands without a value; give one or more after it, or leave it out")
     return tuple(chain.from_iterable(values))

@@ -95,7 +95,7 @@ class ShotOptions:
         )
 
     def _active(self, names: tuple[str, ...]) -> tuple[bool, ...] | None:
-        mute, solo = joined(self.mute), joined(self.solo)
+        mute, solo = joined(self.mute, "--mute"), joined(self.solo, "--solo")
         for name in (*mute, *solo):
             if name not in names:
                 raise ValueError(f"expert '{name}': this checkpoint has {', '.join(names)}")

@@ -45,7 +45,7 @@ def train(
 
     places = [out] if len(configs) == 1 else [out / path.stem for path in configs]
     runs = {
-        place: scaled(files.load(TrainConfig, path, joined(set)), budget).resolved(path.parent, cache_dir)
+        place: scaled(files.load(TrainConfig, path, joined(set, "--set")), budget).resolved(path.parent, cache_dir)
         for place, path in zip(places, configs, strict=True)
     }
     if not runs:

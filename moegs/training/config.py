@@ -147,7 +147,8 @@ def claim(folder: RunFolder, settings: Any, resume: bool, whole: bool) -> None:
     other = difference(settings, folder.config)
     if other:
         raise TrainingError(
-            f"{folder.path}: belongs to another config ({other}); choose another folder, or its own config"
+            f"{folder.path}: belongs to another config ({other}); choose another folder, or give the config and the "
+            "options that it was begun with"
         )
     if not resume:
         what = "finished" if whole else "unfinished"
