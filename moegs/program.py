@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,10 @@ from moegs.lines import one_line
 
 STOPPED = 130
 """The exit code of what was asked to stop."""
+CALLBACKS = frozenset(("_raw_object_cache_notify", "_raw_object_cache_getbuffer"))
+"""What LLVM calls while numba compiles or loads a kernel (llvmlite's names): an exception there is printed and lost."""
+AGAIN = 0.02
+"""Seconds after which a signal that came there is heard again."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -52,6 +57,11 @@ def stoppable() -> Iterator[Callable[[], bool]]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        if _within_callback(frame):
+            later = threading.Timer(AGAIN, signal.raise_signal, (number,))
+            later.daemon = True
+            later.start()
+            return
         raise Stopped
 
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
@@ -61,6 +71,12 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _within_callback(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name not in CALLBACKS:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

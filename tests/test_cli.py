@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one line per failure, and the same pixels as everywhere."""
 
+import ctypes
 import json
 import math
 import signal
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import run
+from llvmlite.binding import ExecutionEngine
 from mixtures import mixture
 
-from moegs import checkpoint, demo
+from moegs import checkpoint, demo, program
 from moegs.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +113,22 @@ def test_what_is_stopped_says_so_and_leaves_nothing(
     assert process.communicate(timeout=60)[1] == "moegs: stopped\n"
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_a_kernel_is_loaded_is_not_lost() -> None:
+    """LLVM calls back while numba loads one, and what is raised there goes no further."""
+
+    def _raw_object_cache_getbuffer() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def load() -> None:
+        with program.stoppable():
+            ctypes.CFUNCTYPE(None)(_raw_object_cache_getbuffer)()
+            time.sleep(10)
+
+    assert all(hasattr(ExecutionEngine, name) for name in program.CALLBACKS)
+    with pytest.raises(program.Stopped):
+        load()
 
 
 def test_names_in_brackets_are_no_markup(
