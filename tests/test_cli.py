@@ -119,7 +119,7 @@ def test_a_signal_while_a_kernel_is_loaded_is_not_lost() -> None:
     """LLVM calls back while numba loads one, and what is raised there goes no further."""
 
     def _raw_object_cache_getbuffer() -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
 
     def load() -> None:
         with program.stoppable():
