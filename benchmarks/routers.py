@@ -102,7 +102,8 @@ def train_all(found: Mixture, scene: Scene, options: argparse.Namespace) -> None
             continue
         mixture = with_router(found, training.router, options.seed)
         trainee = RouterTrainee(name, training, mixture, scene, pictures)
-        state = options.out / f"{name}, {options.steps} steps, seed {options.seed}.state.pt"
+        learned = " ".join(options.cameras) or "all cameras"
+        state = options.out / f"{name}, {options.steps} steps, seed {options.seed}, {learned}.state.pt"
         plan = Plan(options.steps, options.seed, state, 100, Snapshots(state.with_suffix(".snapshot.pt"), seconds=0))
         with show() as on_event:
             seconds = run(trainee, Shuffled(scene.pairs(cameras), expect=scene.expect), plan, on_event)
@@ -120,7 +121,8 @@ def lines(table: Path) -> list[dict]:
 
 def print_table(options: argparse.Namespace) -> None:
     """A row for each router, in Markdown: PSNR by camera, of all that it was scored with."""
-    rows = [line for line in lines(options.out / "routers.jsonl") if line["steps"] == options.steps]
+    asked = {"steps": options.steps, "cameras": options.cameras}
+    rows = [line for line in lines(options.out / "routers.jsonl") if asked.items() <= line.items()]
     if not rows:
         return
     columns = [(camera, shown) for camera, scores in rows[0]["psnr"].items() for shown in scores]
